@@ -1,0 +1,176 @@
+"""Key-value buckets and the object store: what is true now, and what is large."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.kv import KeyValue
+from nats.js.object_store import ObjectStore
+
+from bus.codec import decode, encode
+from bus.errors import AssetError, BusError, StaleError
+from bus.messages import Message
+
+WRONG_LAST_SEQUENCE = 10071
+OBJECT_TIMEOUT_S = 60.0
+Seen = Callable[[str, Message | None, int], None]
+
+
+class Bucket:
+    """Messages under keys; every write may be a compare-and-set on the revision."""
+
+    def __init__(self, kv: KeyValue, name: str, client: Client) -> None:
+        self._kv, self._name, self._client = kv, name, client
+
+    async def get(self, key: str) -> tuple[Message, int] | None:
+        """The message under `key` and its revision, or None."""
+        try:
+            entry = await self._kv.get(key)
+        except nats.js.errors.KeyNotFoundError:
+            return None
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise BusError(f"{self._name}/{key}: {exc}") from exc
+        return decode(entry.value or b""), entry.revision or 0
+
+    async def create(self, key: str, message: Message) -> int:
+        """Write `key`, which must not be there yet; the revision. StaleError if it is."""
+        try:
+            return await self._kv.create(key, encode(message))
+        except nats.js.errors.KeyWrongLastSequenceError as exc:
+            raise StaleError(self._name, key) from exc
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise BusError(f"{self._name}/{key}: {exc}") from exc
+
+    async def update(self, key: str, message: Message, revision: int) -> int:
+        """Write `key` if `revision` is still the newest; the new revision, or StaleError."""
+        try:
+            return await self._kv.update(key, encode(message), last=revision)
+        except nats.js.errors.KeyWrongLastSequenceError as exc:
+            raise StaleError(self._name, key) from exc
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise BusError(f"{self._name}/{key}: {exc}") from exc
+
+    async def put(self, key: str, message: Message) -> int:
+        """Write `key` whatever is there; the revision."""
+        try:
+            return await self._kv.put(key, encode(message))
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise BusError(f"{self._name}/{key}: {exc}") from exc
+
+    async def delete(self, key: str) -> None:
+        """Remove `key`; watchers see None."""
+        try:
+            await self._kv.delete(key)
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise BusError(f"{self._name}/{key}: {exc}") from exc
+
+    async def watch(self, seen: Seen, pattern: str = ">") -> Watch:
+        """Tell `seen(key, message or None, revision)` what is there, then every change.
+
+        Returns when the current keys have been told.
+        """
+        watch = Watch(await self._kv.watch(pattern), seen)
+        await watch.start()
+        return watch
+
+
+class Watch:
+    """A watched bucket."""
+
+    def __init__(self, watcher: KeyValue.KeyWatcher, seen: Seen) -> None:
+        self._watcher, self._seen = watcher, seen
+        self._ready = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin, and return when the current keys have been told."""
+        self._task = asyncio.create_task(self._follow())
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait([self._task, ready], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if self._task.done():
+            self._task.result()
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        self._task.cancel()
+        try:
+            await self._watcher.stop()
+        except (nats.errors.Error, ValueError):
+            pass  # the connection is gone, and the watcher with it
+
+    async def _follow(self) -> None:
+        async for entry in self._watcher:
+            if entry is None:
+                self._ready.set()
+                continue
+            gone = entry.operation is not None or not entry.value
+            message = None if gone else decode(entry.value or b"")
+            self._seen(entry.key, message, entry.revision or 0)
+
+
+class Objects:
+    """Files under names, in chunks, each with its sha256."""
+
+    def __init__(self, store: ObjectStore, js: JetStreamContext) -> None:
+        self._store, self._js = store, js
+
+    async def has(self, name: str) -> bool:
+        """Whether there is an object of that name."""
+        try:
+            await self._store.get_info(name)
+        except nats.js.errors.NotFoundError:
+            return False
+        return True
+
+    async def put(self, name: str, content: Path | bytes) -> None:
+        """Store a file or some bytes under `name`."""
+        try:
+            if isinstance(content, bytes):
+                await self._store.put(name, io.BytesIO(content))
+            else:
+                with content.open("rb") as file:
+                    await self._store.put(name, file)
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise BusError(f"object {name}: {exc}") from exc
+
+    async def get(self, name: str, into: BinaryIO) -> int:
+        """Write an object into a file; its size in bytes. AssetError if it is not there."""
+        # Not ObjectStore.get: it gathers all chunks in memory, in quadratic time.
+        try:
+            info = await self._store.get_info(name)
+        except nats.js.errors.NotFoundError as exc:
+            raise AssetError(f"the bus's object store holds no {name!r}") from exc
+        if not info.size:
+            return 0
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        sha256 = hashlib.sha256()
+
+        async def chunk(msg: Msg) -> None:
+            into.write(msg.data)
+            sha256.update(msg.data)
+            if msg.metadata.num_pending == 0 and not done.done():
+                done.set_result(None)
+
+        subject = f"$O.{info.bucket}.C.{info.nuid}"
+        subscription = await self._js.subscribe(subject, ordered_consumer=True, cb=chunk)
+        try:
+            await asyncio.wait_for(done, OBJECT_TIMEOUT_S + info.size / 1e6)
+        except TimeoutError as exc:
+            raise BusError(f"object {name}: the chunks did not all arrive") from exc
+        finally:
+            await subscription.unsubscribe()
+        wanted = base64.urlsafe_b64decode((info.digest or "").split("=", 1)[-1])
+        if sha256.digest() != wanted:
+            raise AssetError(f"object {name!r} arrived damaged: its sha256 differs")
+        return info.size

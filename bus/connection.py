@@ -1,0 +1,352 @@
+"""Bus: one process's connection to NATS; messages in, messages out, foreign errors mapped.
+
+nats-py is used here, in consumer.py and in buckets.py, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import nats
+import nats.errors
+import nats.js.errors
+import nats.micro
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscription
+from nats.js import JetStreamContext
+
+from bus import subjects
+from bus.buckets import Bucket, Objects
+from bus.codec import decode, encode
+from bus.consumer import Consumer, Received
+from bus.errors import BusError, BusFullError, NoAnswerError, ProtocolError
+from bus.messages import Message, Undecodable
+from bus.topology import ensure
+
+M = TypeVar("M", bound=Message)
+Handler = Callable[[Message], Awaitable[Message]]
+Listener = Callable[[str, Message], Awaitable[None]]
+BatchHandler = Callable[[list[Received]], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+CONNECT_S = 5.0
+WINDOW = 256
+"""How many pipelined records may wait for their acknowledgement at once."""
+FULL_CODES = (10047, 10077, 10122)  # no resources; too many messages or bytes in the stream
+
+
+class Bus:
+    """A connection, with the few ways of speaking that the system uses."""
+
+    def __init__(self, client: Client, url: str, name: str) -> None:
+        self.url, self.name = url, name
+        self.counters: Counter[str] = Counter()
+        self._client = client
+        self._js = client.jetstream(timeout=10.0, publish_async_max_pending=WINDOW)
+        self._consumers: list[Consumer] = []
+        self._micro: list[nats.micro.Service] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def connect(cls, url: str, *, name: str, patience_s: float = 0.0) -> Bus:
+        """Connect to the NATS server at `url`; a service may be patient while it comes up.
+
+        Raises BusError naming the address and what to do.
+        """
+        client = Client()
+        bus = cls(client, url, name)
+        try:
+            servers = url.split(",")
+            await _someone_listens(servers, patience_s)
+            connecting = client.connect(
+                servers,
+                name=name,
+                connect_timeout=2,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0,
+                ping_interval=20,
+                error_cb=bus._heard_error,
+                disconnected_cb=bus._lost,
+                reconnected_cb=bus._regained,
+            )
+            try:
+                await asyncio.wait_for(connecting, CONNECT_S)
+            except TimeoutError:
+                await client.close()
+                raise
+        except (OSError, nats.errors.Error, TimeoutError, ValueError) as exc:
+            raise BusError(
+                f"cannot reach the bus at {url} ({exc or type(exc).__name__}): is nats-server "
+                "running there? Without --bus and MLMS_BUS_URL an embedded one is used; "
+                "`mlmodelscope up` keeps one running on this machine"
+            ) from exc
+        return bus
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands now."""
+        return self._client.is_connected
+
+    async def close(self) -> None:
+        """Stop every consumer and listener, send what is buffered, disconnect."""
+        for consumer in [*self._consumers]:
+            await consumer.stop()
+        if self._client.is_closed:
+            return
+        try:
+            await asyncio.wait_for(self._client.drain(), 5.0)
+        except (nats.errors.Error, TimeoutError, OSError):
+            await self._client.close()
+
+    async def ensure(self) -> None:
+        """Create the streams, buckets and the object store that are not there yet."""
+        with mapped("streams"):
+            await ensure(self._js)
+
+    # ---------------------------------------------------------------- speaking
+
+    async def publish(self, subject: str, message: Message) -> None:
+        """Say it to whoever listens now."""
+        with mapped(subject):
+            await self._client.publish(subject, encode(message))
+
+    async def record(self, subject: str, message: Message, *, dedupe: str = "") -> None:
+        """Say it and return when the stream has it; the same `dedupe` is kept only once."""
+        with mapped(subject):
+            await self._js.publish(subject, encode(message), headers=_headers(dedupe))
+
+    async def record_soon(
+        self, subject: str, message: Message, *, dedupe: str = ""
+    ) -> asyncio.Future[None]:
+        """Say it; the future tells whether the stream has it. Waits while the window is full."""
+        with mapped(subject):
+            acknowledged = await self._js.publish_async(
+                subject, encode(message), headers=_headers(dedupe)
+            )
+        return asyncio.ensure_future(_confirmed(acknowledged, subject))
+
+    async def request(
+        self, subject: str, message: Message, *replies: type[M], timeout_s: float = 5.0
+    ) -> M:
+        """Ask, and return the answer, which must be one of `replies`."""
+        try:
+            reply = await self._client.request(subject, encode(message), timeout=timeout_s)
+        except nats.errors.NoRespondersError as exc:
+            who = "collector" if subject in COLLECTORS else "coordinator"
+            raise NoAnswerError(subject, 0.0, f"no {who} is running on {self.url}") from exc
+        except (nats.errors.TimeoutError, TimeoutError) as exc:
+            raise NoAnswerError(subject, timeout_s) from exc
+        except (nats.errors.Error, OSError) as exc:
+            raise BusError(f"{subject}: {exc}") from exc
+        answer = decode(reply.data)
+        if isinstance(answer, replies):
+            return answer
+        if isinstance(answer, Undecodable):
+            raise ProtocolError(f"{subject} was not understood: {answer.text}")
+        raise ProtocolError(f"{subject} was answered by {type(answer).__name__}")
+
+    # ---------------------------------------------------------------- listening
+
+    async def serve(self, name: str, endpoints: Mapping[str, Handler]) -> None:
+        """Answer requests as one of the services `name` (NATS micro: one of them gets each)."""
+        service = await nats.micro.add_service(
+            self._client, name=name, version="1.0.0", queue_group=name
+        )
+        for subject, handler in endpoints.items():
+            await service.add_endpoint(
+                name=subject.rsplit(".", 1)[-1],
+                subject=subject,
+                handler=self._answering(handler),
+            )
+        self._micro.append(service)
+
+    def _answering(self, handler: Handler) -> nats.micro.service.Handler:
+        async def answer(request: nats.micro.Request) -> None:
+            # A task each: a slow question must not stand before a quick one.
+            task = asyncio.create_task(self._answer(handler, request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return answer
+
+    async def _answer(self, handler: Handler, request: nats.micro.Request) -> None:
+        try:
+            message = decode(request.data)
+        except ProtocolError as exc:
+            self.counters["undecodable"] += 1
+            await request.respond(encode(Undecodable(text=str(exc))))
+            return
+        try:
+            reply = await handler(message)
+        except Exception as exc:
+            log.exception("request failed", extra={"subject": request.subject})
+            reply = Undecodable(text=f"{type(exc).__name__}: {exc}")
+        with mapped(request.subject):
+            await request.respond(encode(reply))
+
+    async def listen(self, subject: str, handler: Listener) -> Subscription:
+        """Hear what is said on `subject` from now on; nothing said before, nothing kept."""
+
+        async def heard(msg: Msg) -> None:
+            try:
+                message = decode(msg.data)
+            except ProtocolError:
+                self.counters["undecodable"] += 1
+                return
+            await handler(msg.subject, message)
+
+        with mapped(subject):
+            return Subscription(await self._client.subscribe(subject, cb=heard))
+
+    async def consume(
+        self,
+        stream: str,
+        durable: str,
+        filters: list[str],
+        handler: BatchHandler,
+        *,
+        batch: int = 64,
+        ack_wait_s: float = 30.0,
+    ) -> Consumer:
+        """Take messages from a stream as the durable consumer `durable`, a batch at a time."""
+        consumer = Consumer(self._client, self._js, stream, durable, handler, batch, self.counters)
+        with mapped(stream):
+            await consumer.start(filters, ack_wait_s)
+        self._consumers.append(consumer)
+        return consumer
+
+    async def forget_consumer(self, stream: str, durable: str) -> None:
+        """Remove a durable consumer that nobody will use again."""
+        with mapped(stream):
+            await self._js.delete_consumer(stream, durable)
+
+    async def replay(self, stream: str, subject: str) -> list[Message]:
+        """What a stream holds now on `subject`, oldest first."""
+        with mapped(subject):
+            return await _replay(self._js, stream, subject)
+
+    async def bucket(self, name: str) -> Bucket:
+        """A key-value bucket that `ensure` made."""
+        with mapped(name):
+            return Bucket(await self._js.key_value(name), name, self._client)
+
+    async def objects(self) -> Objects:
+        """The object store, for what is too large for a message."""
+        with mapped(subjects.OBJECTS):
+            return Objects(await self._js.object_store(subjects.OBJECTS), self._js)
+
+    # ---------------------------------------------------------------- what NATS tells us
+
+    async def _heard_error(self, exc: Exception) -> None:
+        self.counters["bus_errors"] += 1
+        if isinstance(exc, nats.errors.SlowConsumerError):
+            self.counters["dropped"] += 1
+        log.debug("bus error", extra={"error": repr(exc)})
+
+    async def _lost(self) -> None:
+        self.counters["disconnects"] += 1
+
+    async def _regained(self) -> None:
+        for consumer in self._consumers:
+            consumer.renew()
+
+
+class Subscription:
+    """A core subscription of ours."""
+
+    def __init__(self, subscription: NatsSubscription) -> None:
+        self._subscription = subscription
+
+    async def stop(self) -> None:
+        """Hear no more."""
+        try:
+            await self._subscription.unsubscribe()
+        except (nats.errors.Error, ValueError):
+            pass  # the connection is gone, and the subscription with it
+
+
+COLLECTORS = {
+    subjects.HISTORY,
+    subjects.EVALUATION,
+    subjects.TIMELINE,
+    subjects.DELETE,
+    subjects.CLOCK,
+}
+
+
+@contextmanager
+def mapped(what: str) -> Iterator[None]:
+    """Foreign errors as ours, named after the subject or stream."""
+    try:
+        yield
+    except nats.js.errors.NoStreamResponseError as exc:
+        raise BusError(f"{what}: no stream keeps it; has any service of ours started?") from exc
+    except nats.js.errors.APIError as exc:
+        kind = BusFullError if exc.err_code in FULL_CODES else BusError
+        raise kind(f"{what}: {exc.description}") from exc
+    except (nats.errors.TimeoutError, TimeoutError) as exc:
+        raise NoAnswerError(what, 10.0, "JetStream did not acknowledge") from exc
+    except (nats.errors.Error, OSError) as exc:
+        raise BusError(f"{what}: {exc or type(exc).__name__}") from exc
+
+
+async def _someone_listens(servers: list[str], patience_s: float) -> None:
+    """Return when one of the addresses takes connections; OSError when none does in time.
+
+    nats-py itself either gives up on the first try or never.
+    """
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        for server in servers:
+            parts = urlsplit(server if "://" in server else f"nats://{server}")
+            if not parts.hostname:
+                raise ValueError("expected nats://HOST:PORT")
+            try:
+                opening = asyncio.open_connection(parts.hostname, parts.port or 4222)
+                _, writer = await asyncio.wait_for(opening, 2.0)
+                writer.close()
+                return
+            except (OSError, TimeoutError) as exc:
+                refused = exc
+        if time.monotonic() > deadline_s:
+            raise OSError(str(refused) or "no answer")
+        await asyncio.sleep(0.2)
+
+
+async def _confirmed(acknowledged: asyncio.Future[Any], subject: str) -> None:
+    with mapped(subject):
+        await asyncio.wait_for(acknowledged, 10.0)
+
+
+def _headers(dedupe: str) -> dict[str, str] | None:
+    return {"Nats-Msg-Id": dedupe} if dedupe else None
+
+
+async def _replay(js: JetStreamContext, stream: str, subject: str) -> list[Message]:
+    held = await js.stream_info(stream, subjects_filter=subject)
+    wanted = sum((held.state.subjects or {}).values())
+    messages: list[Message] = []
+    if not wanted:
+        return messages
+    done = asyncio.Event()
+
+    async def take(msg: Msg) -> None:
+        messages.append(decode(msg.data))
+        if msg.metadata.num_pending == 0:
+            done.set()
+
+    subscription = await js.subscribe(subject, stream=stream, ordered_consumer=True, cb=take)
+    try:
+        await asyncio.wait_for(done.wait(), 10.0)
+    finally:
+        await subscription.unsubscribe()
+    return messages

@@ -1,0 +1,881 @@
+"""Every message and every type inside one, in the order in which one evaluation meets them.
+
+Commands are imperative and have one receiver; facts are past tense and have any number. Each
+travels as a MessagePack map whose `type` is its class name (bus/codec.py). Times are whole
+nanoseconds since the Unix epoch on the sender's clock, unless a docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+# Protocol history: raise the number, and the v1 in bus/subjects.py with it, when an old reader
+# would be wrong; add fields with defaults freely.
+#   1  first version
+PROTOCOL = 1
+
+Level = Literal[
+    "none", "application", "model", "framework", "library", "system", "hardware", "full"
+]
+LEVELS: tuple[Level, ...] = (
+    "none",
+    "application",
+    "model",
+    "framework",
+    "library",
+    "system",
+    "hardware",
+    "full",
+)
+"""The trace levels, each a superset of the one before. A span holds its level's index."""
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """The base of everything that travels by itself."""
+
+
+# ------------------------------------------------------------------ manifests: what a model is
+
+
+class FrameworkWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The framework that a model needs: its name and a range of semantic versions."""
+
+    name: str
+    version: str = ""
+
+
+class ImageParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an input becomes a tensor. Fields of other modalities are given by later versions.
+
+    dimensions: without the batch: C, H, W whatever the layout; -1 is any size.
+    mean, scale: (x - mean) / scale on 0–255 pixels; one number or one a channel.
+    steps: the order of the steps; empty means decode, resize, crop, normalize, transpose.
+    """
+
+    element_type: Literal["float32", "float16", "uint8", "int32", "int64", "raw_image"] = "float32"
+    input_layer: str = ""
+    dimensions: list[int] = []
+    layout: Literal["NCHW", "NHWC", "CHW", "HWC"] = "NCHW"
+    color_mode: Literal["RGB", "BGR"] = "RGB"
+    mean: float | list[float] = 0.0
+    scale: float | list[float] = 1.0
+    crop_method: Literal["none", "center", "topleft"] = "none"
+    crop_ratio: float = 1.0
+    keep_aspect_ratio: bool = False
+    max_dimension: int = 0
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    steps: list[Literal["decode", "resize", "crop", "normalize", "transpose"]] = []
+
+
+class ModelInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One input of a model: its modality and how a file becomes its tensor."""
+
+    type: str
+    name: str = ""
+    description: str = ""
+    parameters: ImageParameters = ImageParameters()
+
+
+class OutputParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an output tensor is read: its labels (`url`, `checksum`) and what is applied to it."""
+
+    element_type: str = "float32"
+    url: str = ""
+    checksum: str = ""
+    features_url: str = ""
+    features_checksum: str = ""
+    probabilities_layer: str = ""
+    dimensions: list[int] = []
+    transform: Literal["none", "softmax"] = "none"
+
+
+class ModelOutput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One output of a model."""
+
+    type: str
+    name: str = ""
+    description: str = ""
+    parameters: OutputParameters = OutputParameters()
+
+
+class ModelResources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The files of a model: paths beside the manifest, or URLs; checksums are `sha256:<hex>`."""
+
+    base_url: str = ""
+    graph_path: str = ""
+    graph_checksum: str = ""
+    weights_path: str = ""
+    weights_checksum: str = ""
+    is_archive: bool = False
+
+
+class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An input that comes with a model, so that it can be tried at once."""
+
+    url: str
+    checksum: str = ""
+    description: str = ""
+    license: str = ""
+
+
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that is needed to evaluate a model, as its author wrote it."""
+
+    name: str
+    version: str
+    description: str = ""
+    author: str = ""
+    license: str = ""
+    references: list[str] = []
+    task: str = ""
+    element_type: str = "float32"
+    framework: FrameworkWanted
+    container: dict[str, dict[str, str]] = {}
+    inputs: list[ModelInput] = []
+    outputs: list[ModelOutput] = []
+    preprocess: str | list[Any] = ""
+    postprocess: str | list[Any] = ""
+    model: ModelResources
+    samples: list[Sample] = []
+    attributes: dict[str, Any] = {}
+    hidden: bool = False
+
+
+# ------------------------------------------------------------------ nodes: who can run it
+
+
+class Device(Struct, frozen=True, kw_only=True):
+    """A thing that computes. kind: cpu, gpu or other; memory_bytes 0 means unknown."""
+
+    kind: str
+    name: str
+    memory_bytes: int = 0
+    count: int = 1
+
+
+class FrameworkSeen(Struct, frozen=True, kw_only=True):
+    """A framework that a node can load, in the environment where it lies."""
+
+    name: str
+    version: str
+    devices: list[str] = []
+    providers: list[str] = []
+    environment: str = "default"
+
+
+class Clock(Struct, frozen=True, kw_only=True):
+    """How far this machine's clock is from the reference's: reference = local + offset_ns.
+
+    error_ns bounds the offset's error (half the best round trip); -1 means not measured.
+    """
+
+    reference: str = ""
+    offset_ns: int = 0
+    error_ns: int = -1
+
+
+class NodeAnnounced(Message, frozen=True, kw_only=True):
+    """A predictor node says what it can do. Kept in the bucket mlms_nodes, written on change."""
+
+    node_id: str
+    incarnation: str
+    protocol: int = PROTOCOL
+    version: str = ""
+    host: str = ""
+    machine_id: str = ""
+    arch: str = ""
+    system: str = ""
+    cpu: str = ""
+    cores: int = 0
+    memory_bytes: int = 0
+    devices: list[Device] = []
+    frameworks: list[FrameworkSeen] = []
+    containers: bool = False
+    interconnect: str = ""
+    labels: dict[str, str] = {}
+    slots: int = 1
+    unavailable: dict[str, str] = {}
+    """What this machine cannot measure, and why: e.g. {"power": "no RAPL: …"}."""
+    status_url: str = ""
+    clock: Clock = Clock()
+    started_ns: int = 0
+
+
+class NodeAlive(Message, frozen=True, kw_only=True):
+    """The heartbeat of one node: its key in the bucket mlms_alive expires when it falls silent."""
+
+    node_id: str
+    incarnation: str
+    jobs: list[str] = []
+
+
+# ------------------------------------------------------------------ asking for an evaluation
+
+
+class Input(Struct, frozen=True, kw_only=True):
+    """One thing to predict: small files travel inside (`data`), others by `url`.
+
+    url: repo:// (the bus's object store), package://, http(s)://. checksum: `sha256:<hex>`.
+    """
+
+    name: str
+    url: str = ""
+    data: bytes = b""
+    checksum: str = ""
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What a node must have. Empty fields ask for nothing.
+
+    framework: `name`, or `name@range`. device: cpu, gpu, other. node: one node's id.
+    """
+
+    framework: str = ""
+    device: str = "cpu"
+    node: str = ""
+    arch: str = ""
+    min_memory_bytes: int = 0
+    min_cores: int = 0
+    labels: dict[str, str] = {}
+
+
+class Evaluate(Message, frozen=True, kw_only=True):
+    """Run this model on a fitting node. Answered by Accepted or Refused, on `request.evaluate`.
+
+    The client chooses `evaluation_id` (32 hex digits: also the W3C trace id), so that asking
+    twice is harmless. model is `name` or `name@range`, unless `manifest` holds a whole one.
+    batch_sizes, queries (per batch size) and warmup make the runs; level is what to trace.
+    """
+
+    evaluation_id: str
+    user: str = "anonymous"
+    model: str = ""
+    manifest: Manifest | None = None
+    wanted: Wanted = Wanted()
+    inputs: list[Input] = []
+    batch_sizes: list[int] = field(default_factory=lambda: [1])
+    queries: int = 100
+    warmup: int = 5
+    level: Level = "model"
+    seed: int = 0
+    settings: dict[str, str | int] = {}
+    top_k: int = 5
+    timeout_s: float = 600.0
+    max_attempts: int = 3
+    traceparent: str = ""
+    parent_span: int = 0
+    """The client's own request span: what happens elsewhere hangs below it."""
+
+
+class JobPlaced(Struct, frozen=True, kw_only=True):
+    """A job and the node that was chosen for it."""
+
+    job_id: str
+    node_id: str
+    framework: str
+    framework_version: str
+
+
+class Accepted(Message, frozen=True, kw_only=True):
+    """The evaluation will run; these are its jobs, and the model that the name resolved to."""
+
+    evaluation_id: str
+    model: str
+    model_version: str
+    jobs: list[JobPlaced]
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """One constraint that a node does not meet: what was wanted, and what it has."""
+
+    constraint: str
+    wanted: str
+    has: str
+
+
+class Misfit(Struct, frozen=True, kw_only=True):
+    """Nodes that do not fit for the same reasons. `nodes` holds the first few of `count`."""
+
+    nodes: list[str]
+    count: int
+    failures: list[Failure]
+
+
+class Refused(Message, frozen=True, kw_only=True):
+    """The request cannot be met.
+
+    kind: unknown_model, unmet_version, not_runnable, bad_request, no_nodes or nothing_fits.
+    misfits: every reason, near misses (fewest failures) first.
+    """
+
+    evaluation_id: str = ""
+    kind: str
+    text: str
+    nearest: list[str] = []
+    misfits: list[Misfit] = []
+
+
+class Cancel(Message, frozen=True, kw_only=True):
+    """Stop an evaluation. Answered by Done or Refused, on `request.cancel`."""
+
+    evaluation_id: str
+    user: str = "anonymous"
+
+
+class Done(Message, frozen=True, kw_only=True):
+    """What was asked has been done (or there was nothing to do: `text` says so)."""
+
+    text: str = ""
+
+
+class Fits(Message, frozen=True, kw_only=True):
+    """Which nodes would run this? Answered by Fitting or Refused, on `request.fits`."""
+
+    model: str = ""
+    manifest: Manifest | None = None
+    wanted: Wanted = Wanted()
+
+
+class Fitting(Message, frozen=True, kw_only=True):
+    """The nodes that fit, the first choice first, and why the others do not."""
+
+    nodes: list[str]
+    misfits: list[Misfit] = []
+
+
+class ListNodes(Message, frozen=True, kw_only=True):
+    """Which nodes are alive? Answered by Nodes, on `request.nodes`."""
+
+
+class NodeSeen(Struct, frozen=True, kw_only=True):
+    """A node as the coordinators see it now."""
+
+    node: NodeAnnounced
+    outstanding: int
+    """Jobs placed on it and not yet ended."""
+
+
+class Nodes(Message, frozen=True, kw_only=True):
+    """Every node that is alive."""
+
+    nodes: list[NodeSeen]
+
+
+class ListModels(Message, frozen=True, kw_only=True):
+    """Which models are known? Answered by Models, on `request.models`."""
+
+    model: str = ""
+    """`name` or `name@range`; empty means every model, each version of it."""
+
+
+class Models(Message, frozen=True, kw_only=True):
+    """Manifests, by name, newest version first; `not_runnable`: name@version -> why."""
+
+    models: list[Manifest]
+    not_runnable: dict[str, str] = {}
+
+
+class ReadClock(Message, frozen=True, kw_only=True):
+    """What time is it with you? Answered by ClockRead, on `request.clock`, by a collector."""
+
+
+class ClockRead(Message, frozen=True, kw_only=True):
+    """The reference's clock when the question was read."""
+
+    reference: str
+    now_ns: int
+
+
+# ------------------------------------------------------------------ the state of it all
+
+
+JobState = Literal["queued", "running", "finished", "failed", "cancelled"]
+EvaluationState = Literal["running", "finished", "failed", "cancelled"]
+
+
+class JobRecord(Message, frozen=True, kw_only=True):
+    """What is true of a job now: bucket mlms_jobs, every move a compare-and-set."""
+
+    job: Job
+    state: JobState = "queued"
+    attempt: int = 1
+    node_id: str
+    incarnation: str = ""
+    """The node incarnation that runs `attempt`; empty while queued."""
+    excluded: list[str] = []
+    """Nodes on which an attempt was lost: not chosen again while another fits."""
+    published: bool = False
+    """Whether this attempt is known to lie in the node's queue."""
+    kind: str = ""
+    text: str = ""
+    changed_ns: int = 0
+
+
+class EvaluationRecord(Message, frozen=True, kw_only=True):
+    """What is true of an evaluation now: bucket mlms_evaluations."""
+
+    request: Evaluate
+    model: str
+    model_version: str
+    jobs: list[JobPlaced]
+    state: EvaluationState = "running"
+    kind: str = ""
+    text: str = ""
+    accepted_ns: int
+    ended_ns: int = 0
+
+
+# ------------------------------------------------------------------ a job, and what comes of it
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """One measured run of a job: a batch size at a level. `leveled`: this run only profiles."""
+
+    index: int
+    batch_size: int
+    level: Level
+    queries: int
+    warmup: int
+    scenario: str = "online"
+
+
+class Job(Message, frozen=True, kw_only=True):
+    """Run this: one node, one environment, runs in order. Travels in the work queue."""
+
+    job_id: str
+    evaluation_id: str
+    user: str
+    attempt: int = 1
+    node_id: str
+    manifest: Manifest
+    framework: str
+    framework_version: str
+    environment: str = "default"
+    inputs: list[Input] = []
+    runs: list[Run]
+    level: Level = "model"
+    seed: int = 0
+    settings: dict[str, str | int] = {}
+    top_k: int = 5
+    timeout_s: float = 600.0
+    submitted_ns: int = 0
+    parent_span: int = 0
+    traceparent: str = ""
+
+
+class Fact(Message, frozen=True, kw_only=True):
+    """The base of what a node tells about a job.
+
+    sequence counts a job's facts within its attempt from 0, so that a gap can be seen.
+    """
+
+    evaluation_id: str
+    job_id: str
+    attempt: int
+    node_id: str
+    sequence: int
+    at_ns: int
+
+
+class JobStarted(Fact, frozen=True, kw_only=True):
+    """A node took the job; `node` says on what it runs."""
+
+    incarnation: str
+    model: str
+    model_version: str
+    model_digest: str
+    """sha256 of the manifest's content: what results are keyed by."""
+    framework: str
+    framework_version: str
+    environment: str
+    requested: dict[str, str | int] = {}
+    runs: list[Run] = []
+    node: NodeAnnounced | None = None
+
+
+class Progress(Fact, frozen=True, kw_only=True):
+    """How far a job is: for people. phase: fetch, open, predict, warmup, measure or profile."""
+
+    run: int
+    phase: str
+    done: int
+    total: int
+    text: str = ""
+
+
+class TensorSpec(Struct, frozen=True, kw_only=True):
+    """A tensor as a framework declares it; a free dimension is its name or -1."""
+
+    name: str = ""
+    dtype: str = ""
+    shape: list[int | str] = []
+
+
+class ModelOpened(Fact, frozen=True, kw_only=True):
+    """The model lies in memory; `settings` are the values in effect, not the ones asked for."""
+
+    run: int
+    framework: str
+    framework_version: str
+    cached: bool
+    duration_ns: int
+    inputs: list[TensorSpec] = []
+    outputs: list[TensorSpec] = []
+    settings: dict[str, Any] = {}
+
+
+class ClassScore(Struct, frozen=True, kw_only=True):
+    """One class that a classifier names. probability is 0–1."""
+
+    index: int
+    label: str
+    probability: float
+
+
+class Prediction(Struct, frozen=True, kw_only=True):
+    """What a model says of one input, best class first."""
+
+    input: str
+    classes: list[ClassScore] = []
+
+
+class PredictionsMade(Fact, frozen=True, kw_only=True):
+    """Predictions of inputs first, first + 1, … of the job."""
+
+    run: int
+    first: int
+    predictions: list[Prediction]
+
+
+class RunMeasured(Fact, frozen=True, kw_only=True):
+    """The raw times of a run's queries, up to 50,000 a message.
+
+    starts_ns count from start_ns; durations_ns are of the framework's predict call alone.
+    """
+
+    run: int
+    batch_size: int
+    level: Level
+    scenario: str
+    start_ns: int
+    first_query: int = 0
+    starts_ns: list[int]
+    durations_ns: list[int]
+    last: bool = True
+
+
+class LayerDescribed(Struct, frozen=True, kw_only=True):
+    """A layer as the framework ran it, in execution order."""
+
+    index: int
+    name: str
+    operator: str = ""
+    provider: str = ""
+    inputs: list[TensorSpec] = []
+    outputs: list[TensorSpec] = []
+    parameter_bytes: int = 0
+    output_bytes: int = 0
+
+
+class GraphDescribed(Fact, frozen=True, kw_only=True):
+    """The graph that really ran, after the framework's own optimisations; once a job."""
+
+    run: int
+    layers: list[LayerDescribed]
+
+
+class JobFinished(Fact, frozen=True, kw_only=True):
+    """The job ran to its end. spans: how many were emitted, by level; what was lost is said."""
+
+    spans: dict[str, int] = {}
+    span_batches: dict[str, int] = {}
+    """Batches by source: the collector knows from it when it has them all."""
+    lost_spans: int = 0
+    peak_memory_bytes: int = 0
+    clock_drift_ns: int = 0
+    """How far the machine's wall clock moved against its monotonic one during the job."""
+    unavailable: dict[str, str] = {}
+
+
+class JobFailed(Fact, frozen=True, kw_only=True):
+    """The job ended without a result. kind: input, asset, framework, worker_died, timeout …"""
+
+    kind: str
+    text: str
+    detail: str = ""
+
+
+class JobOutcome(Struct, frozen=True, kw_only=True):
+    """How one job of an evaluation ended: its accepted attempt and that attempt's facts."""
+
+    job_id: str
+    node_id: str
+    attempt: int
+    state: JobState
+    facts: int = 0
+    kind: str = ""
+    text: str = ""
+
+
+class EvaluationFinished(Message, frozen=True, kw_only=True):
+    """Every job finished."""
+
+    evaluation_id: str
+    at_ns: int
+    jobs: list[JobOutcome]
+
+
+class EvaluationFailed(Message, frozen=True, kw_only=True):
+    """A job failed, or the evaluation was cancelled (kind `cancelled`)."""
+
+    evaluation_id: str
+    at_ns: int
+    kind: str
+    text: str
+    jobs: list[JobOutcome] = []
+
+
+# ------------------------------------------------------------------ spans and metrics
+
+
+class Span(Struct, frozen=True, array_like=True, gc=False):
+    """One thing that took time. level is an index into LEVELS; parent_id 0: not known (yet)."""
+
+    span_id: int
+    parent_id: int
+    level: int
+    name: str
+    start_ns: int
+    duration_ns: int
+    thread: int = 0
+    correlation_id: int = 0
+    tags: dict[str, Any] = {}
+
+
+class SpansRecorded(Message, frozen=True, kw_only=True):
+    """A batch of spans: what must be found without opening it, and one block of rows.
+
+    block: a zstd frame of a MessagePack array of Span rows. source: worker, node, coordinator
+    or client; (job_id or evaluation_id, attempt, source, batch) names the batch for ever.
+    """
+
+    evaluation_id: str
+    job_id: str = ""
+    attempt: int = 0
+    node_id: str = ""
+    source: str
+    batch: int
+    run: int = -1
+    levels: dict[str, int]
+    count: int
+    first_start_ns: int
+    last_end_ns: int
+    lost: int = 0
+    clock: Clock = Clock()
+    origin: str = "measured"
+    block: bytes
+
+
+class MetricsRecorded(Message, frozen=True, kw_only=True):
+    """Samples of one quantity over time. unit: bytes, percent, watts …; times are epoch ns."""
+
+    evaluation_id: str
+    job_id: str = ""
+    attempt: int = 0
+    node_id: str = ""
+    source: str
+    batch: int
+    name: str
+    unit: str
+    level: Level
+    times_ns: list[int]
+    values: list[float]
+    clock: Clock = Clock()
+
+
+# ------------------------------------------------------------------ questions to the collector
+
+
+class ListHistory(Message, frozen=True, kw_only=True):
+    """Past evaluations, newest first. Answered by History, on `request.history`."""
+
+    model: str = ""
+    framework: str = ""
+    node: str = ""
+    user: str = ""
+    state: str = ""
+    before_ns: int = 0
+    limit: int = 50
+
+
+class RunSummary(Struct, frozen=True, kw_only=True):
+    """A stored run in short, for lists."""
+
+    run: int
+    batch_size: int
+    level: Level
+    queries: int
+    median_ns: int
+
+
+class HistoryRow(Struct, frozen=True, kw_only=True):
+    """One evaluation in a list."""
+
+    evaluation_id: str
+    at_ns: int
+    user: str = ""
+    model: str = ""
+    model_version: str = ""
+    framework: str = ""
+    framework_version: str = ""
+    node_id: str = ""
+    state: str = "running"
+    text: str = ""
+    runs: list[RunSummary] = []
+
+
+class History(Message, frozen=True, kw_only=True):
+    """A page of past evaluations; `next_before_ns` asks for the page after (0: no more)."""
+
+    rows: list[HistoryRow]
+    next_before_ns: int = 0
+
+
+class GetEvaluation(Message, frozen=True, kw_only=True):
+    """Every fact of one evaluation, winners' attempts only. Answered by Evaluation or NotFound.
+
+    evaluation_id may be a prefix of 4 or more digits, or `last`. On `request.evaluation`.
+    part counts from 0.
+    """
+
+    evaluation_id: str
+    part: int = 0
+
+
+class Evaluation(Message, frozen=True, kw_only=True):
+    """A stored evaluation: its facts, each one encoded message, in the order they were told.
+
+    Long ones come in `parts` parts: ask for each in turn.
+    """
+
+    evaluation_id: str
+    state: str
+    facts: list[bytes]
+    part: int = 0
+    parts: int = 1
+    stored_spans: dict[str, int] = {}
+    metrics: list[bytes] = []
+
+
+class NotFound(Message, frozen=True, kw_only=True):
+    """There is no such evaluation (or several, when a prefix fits more than one)."""
+
+    text: str
+    nearest: list[str] = []
+
+
+class GetTimeline(Message, frozen=True, kw_only=True):
+    """One chunk of an assembled timeline. Answered by TimelineChunk or NotFound.
+
+    On `request.timeline`. wait_s: how long the collector may wait for spans still on their way.
+    """
+
+    evaluation_id: str
+    chunk: int = 0
+    wait_s: float = 5.0
+
+
+class TimelineChunk(Message, frozen=True, kw_only=True):
+    """Assembled spans: parents found, on the reference clock, earliest first.
+
+    block: zstd of a MessagePack array of Span rows. origins: for each row of the block, an
+    index into `sources` ("<node or role>/<source>/<run>").
+    """
+
+    evaluation_id: str
+    chunk: int
+    chunks: int
+    count: int
+    total: int
+    emitted: dict[str, int] = {}
+    stored: dict[str, int] = {}
+    lost: int = 0
+    ambiguous: int = 0
+    complete: bool = True
+    missing: str = ""
+    reference: str = ""
+    error_ns: int = -1
+    sources: list[str] = []
+    origins: bytes = b""
+    """zstd of little-endian int32, one a row."""
+    block: bytes = b""
+
+
+class Delete(Message, frozen=True, kw_only=True):
+    """Forget an evaluation and everything stored of it. Answered by Done or NotFound."""
+
+    evaluation_id: str
+    user: str = "anonymous"
+
+
+class Undecodable(Message, frozen=True, kw_only=True):
+    """A request that could not be read: the answer to bytes that are no message of ours."""
+
+    text: str
+
+
+MESSAGES: tuple[type[Message], ...] = (
+    NodeAnnounced,
+    NodeAlive,
+    Evaluate,
+    Accepted,
+    Refused,
+    Cancel,
+    Done,
+    Fits,
+    Fitting,
+    ListNodes,
+    Nodes,
+    ListModels,
+    Models,
+    ReadClock,
+    ClockRead,
+    JobRecord,
+    EvaluationRecord,
+    Job,
+    JobStarted,
+    Progress,
+    ModelOpened,
+    PredictionsMade,
+    RunMeasured,
+    GraphDescribed,
+    JobFinished,
+    JobFailed,
+    EvaluationFinished,
+    EvaluationFailed,
+    SpansRecorded,
+    MetricsRecorded,
+    ListHistory,
+    History,
+    GetEvaluation,
+    Evaluation,
+    NotFound,
+    GetTimeline,
+    TimelineChunk,
+    Delete,
+    Undecodable,
+)
+"""Every message there is: what the codec can read and the documentation lists."""
+
+JOB_FACTS: tuple[type[Fact], ...] = (
+    JobStarted,
+    Progress,
+    ModelOpened,
+    PredictionsMade,
+    RunMeasured,
+    GraphDescribed,
+    JobFinished,
+    JobFailed,
+)

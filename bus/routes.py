@@ -1,0 +1,104 @@
+"""Who says what to whom, on which subject, carried by what: the documents are made from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bus import subjects as s
+from bus.messages import (
+    JOB_FACTS,
+    Cancel,
+    Delete,
+    Evaluate,
+    EvaluationFailed,
+    EvaluationFinished,
+    EvaluationRecord,
+    Fits,
+    GetEvaluation,
+    GetTimeline,
+    Job,
+    JobRecord,
+    ListHistory,
+    ListModels,
+    ListNodes,
+    Message,
+    MetricsRecorded,
+    Models,
+    NodeAlive,
+    NodeAnnounced,
+    ReadClock,
+    SpansRecorded,
+)
+
+
+class Route(NamedTuple):
+    """One way that messages travel. `answers` are the replies to a request."""
+
+    says: tuple[type[Message], ...]
+    sender: str
+    receiver: str
+    subject: str
+    carrier: str
+    answers: tuple[str, ...] = ()
+
+
+REQUEST = "NATS request/reply, queue group {}"
+BUCKET = "key-value bucket {}"
+STREAM = "JetStream stream {}"
+
+
+def _asked(kind: type[Message], subject: str, of: str, *answers: str) -> Route:
+    return Route((kind,), "client", of, subject, REQUEST.format(of), answers)
+
+
+def _kept(kind: type[Message], sender: str, bucket: str, key: str, receiver: str) -> Route:
+    return Route((kind,), sender, receiver, s.key_change(bucket, key), BUCKET.format(bucket))
+
+
+ROUTES: tuple[Route, ...] = (
+    _kept(NodeAnnounced, "node", s.NODES_BUCKET, "<node>", "coordinator"),
+    _kept(NodeAlive, "node", s.ALIVE_BUCKET, "<node>", "coordinator"),
+    _kept(Models, "coordinator", s.MANIFESTS_BUCKET, "<name>.<version>.<framework>", "coordinator"),
+    _asked(Evaluate, s.EVALUATE, "coordinator", "Accepted", "Refused"),
+    _asked(Cancel, s.CANCEL, "coordinator", "Done", "Refused"),
+    _asked(Fits, s.FITS, "coordinator", "Fitting", "Refused"),
+    _asked(ListNodes, s.NODES, "coordinator", "Nodes"),
+    _asked(ListModels, s.MODELS, "coordinator", "Models"),
+    _kept(EvaluationRecord, "coordinator", s.EVALUATIONS_BUCKET, "<evaluation_id>", "coordinator"),
+    _kept(JobRecord, "coordinator, node", s.JOBS_BUCKET, "<job_id>", "coordinator, node"),
+    Route((Job,), "coordinator", "one node", s.job("<node>"), STREAM.format(s.JOBS_STREAM)),
+    Route(
+        JOB_FACTS,
+        "node",
+        "coordinator, collector, client",
+        s.fact("<node>", "<user>", "<evaluation_id>", "<type>"),
+        STREAM.format(s.FACTS_STREAM),
+    ),
+    Route(
+        (EvaluationFinished, EvaluationFailed),
+        "coordinator",
+        "collector, client",
+        s.fact("coordinator", "<user>", "<evaluation_id>", "<type>"),
+        STREAM.format(s.FACTS_STREAM),
+    ),
+    Route(
+        (SpansRecorded,),
+        "node, client, coordinator",
+        "collector",
+        s.span("<sender>", "<user>", "<evaluation_id>"),
+        STREAM.format(s.SPANS_STREAM),
+    ),
+    Route(
+        (MetricsRecorded,),
+        "node",
+        "collector",
+        s.metric("<node>", "<user>", "<evaluation_id>"),
+        STREAM.format(s.SPANS_STREAM),
+    ),
+    _asked(ListHistory, s.HISTORY, "collector", "History"),
+    _asked(GetEvaluation, s.EVALUATION, "collector", "Evaluation", "NotFound"),
+    _asked(GetTimeline, s.TIMELINE, "collector", "TimelineChunk", "NotFound"),
+    _asked(Delete, s.DELETE, "collector", "Done", "NotFound"),
+    _asked(ReadClock, s.CLOCK, "collector", "ClockRead"),
+)
+"""In the order in which one evaluation meets them."""

@@ -1,0 +1,94 @@
+"""Every subject, stream, bucket and consumer name, and nothing else knows one."""
+
+from __future__ import annotations
+
+import re
+
+ROOT = "mlms.v1"
+
+# Requests, answered by any one of the coordinators (queue group) …
+EVALUATE = f"{ROOT}.request.evaluate"
+CANCEL = f"{ROOT}.request.cancel"
+FITS = f"{ROOT}.request.fits"
+NODES = f"{ROOT}.request.nodes"
+MODELS = f"{ROOT}.request.models"
+# … or of the collectors.
+HISTORY = f"{ROOT}.request.history"
+EVALUATION = f"{ROOT}.request.evaluation"
+TIMELINE = f"{ROOT}.request.timeline"
+DELETE = f"{ROOT}.request.delete"
+CLOCK = f"{ROOT}.request.clock"
+
+# Streams: name -> the subjects that it keeps.
+JOBS_STREAM, JOBS = "MLMS_JOBS", f"{ROOT}.job.>"
+FACTS_STREAM, FACTS = "MLMS_FACTS", f"{ROOT}.fact.>"
+SPANS_STREAM, SPANS, METRICS = "MLMS_SPANS", f"{ROOT}.span.>", f"{ROOT}.metric.>"
+DEAD_STREAM, DEAD = "MLMS_DEAD", f"{ROOT}.dead.>"
+
+# Key-value buckets: a put is a publish on $KV.<bucket>.<key>.
+NODES_BUCKET = "mlms_nodes"
+ALIVE_BUCKET = "mlms_alive"
+JOBS_BUCKET = "mlms_jobs"
+EVALUATIONS_BUCKET = "mlms_evaluations"
+MANIFESTS_BUCKET = "mlms_manifests"
+# The object store for inputs, weights and other large things.
+OBJECTS = "mlms_objects"
+
+# Durable consumers.
+COORDINATOR_FACTS = "coordinator"
+COLLECTOR_FACTS = "collector-facts"
+COLLECTOR_SPANS = "collector-spans"
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def token(text: str) -> str:
+    """`text` as one token of a subject or key: letters, digits, `_` and `-`; <…> is a blank."""
+    if text.startswith("<"):
+        return text  # the documents name subjects with blanks to fill in
+    return _UNSAFE.sub("-", text).strip("-")[:64] or "x"
+
+
+def job(node_id: str) -> str:
+    """The work queue of one node."""
+    return f"{ROOT}.job.{node_id}"
+
+
+def job_consumer(node_id: str) -> str:
+    """The durable consumer of one node's queue."""
+    return f"node-{node_id}"
+
+
+def fact(sender: str, user: str, evaluation_id: str, kind: str) -> str:
+    """Where a fact of one evaluation is told; the sender is a node's id or `coordinator`."""
+    return f"{ROOT}.fact.{sender}.{token(user)}.{evaluation_id}.{kind}"
+
+
+def facts_of(evaluation_id: str) -> str:
+    """Every fact of one evaluation, whoever tells it."""
+    return f"{ROOT}.fact.*.*.{evaluation_id}.*"
+
+
+def facts_of_kind(kind: str) -> str:
+    """Every fact of one kind."""
+    return f"{ROOT}.fact.*.*.*.{kind}"
+
+
+def span(sender: str, user: str, evaluation_id: str) -> str:
+    """Where batches of spans go; the sender is a node's id, `client` or `coordinator`."""
+    return f"{ROOT}.span.{sender}.{token(user)}.{evaluation_id}"
+
+
+def metric(sender: str, user: str, evaluation_id: str) -> str:
+    """Where samples of metrics go."""
+    return f"{ROOT}.metric.{sender}.{token(user)}.{evaluation_id}"
+
+
+def dead(subject: str) -> str:
+    """Where a message goes that could not be read, for people to look at."""
+    return f"{ROOT}.dead.{subject}"
+
+
+def key_change(bucket: str, key: str) -> str:
+    """The subject on which a change of one key can be heard."""
+    return f"$KV.{bucket}.{key}"

@@ -1,0 +1,1 @@
+"""Runs models and measures them: takes jobs from the bus, gives facts back."""

@@ -1,0 +1,344 @@
+"""One attempt at one job: fetch its files, have a worker run it, tell what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import shutil
+import time
+import traceback
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bus.codec import digest
+from bus.errors import AssetError, MLModelScopeError
+from bus.messages import (
+    LEVELS,
+    ClassScore,
+    GraphDescribed,
+    Job,
+    JobFailed,
+    JobFinished,
+    JobStarted,
+    LayerDescribed,
+    Manifest,
+    ModelOpened,
+    NodeAnnounced,
+    Prediction,
+    PredictionsMade,
+    Progress,
+    RunMeasured,
+    Span,
+    TensorSpec,
+)
+from predictor_node.assets import Assets
+from predictor_node.process import Worker, WorkerDied, plugins
+from predictor_node.sampling import Sampler
+from predictor_node.telling import Teller
+
+log = logging.getLogger(__name__)
+
+APPLICATION = LEVELS.index("application")
+GRACE_S = 0.5
+"""A worker that ignores a cancel for so long is killed."""
+
+
+class Stopped(MLModelScopeError):
+    """The attempt was ended from outside; `kind` says why."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        super().__init__(text)
+
+
+class Execution:
+    """One attempt. `run` never raises for what can go wrong with a job: it tells JobFailed."""
+
+    def __init__(
+        self, job: Job, worker: Worker, assets: Assets, teller: Teller, folder: Path
+    ) -> None:
+        self._job, self._worker, self._assets, self._teller = job, worker, assets, teller
+        self._folder = folder / f"{job.job_id}.{job.attempt}"
+        self._span_base = secrets.randbits(30) << 32
+        self._spans: list[Span] = []
+        self._stopped: Stopped | None = None
+        self._busy = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self, node: NodeAnnounced) -> None:
+        """Run the job to its end, whatever that is, and tell it."""
+        self._started_ns = time.time_ns()
+        self._root = self._next_id()
+        self._note("queue", self._job.submitted_ns, self._started_ns)
+        self._task = asyncio.create_task(self._measure(node))
+        try:
+            await asyncio.wait_for(asyncio.shield(self._task), self._job.timeout_s)
+        except TimeoutError:
+            text = f"the job took longer than its timeout of {self._job.timeout_s:g} s"
+            await self.stop("timeout", text)
+            await self._fail("timeout", text)
+        except asyncio.CancelledError:
+            stopped = self._stopped or Stopped("node_lost", "the node was stopped")
+            await self._fail(stopped.kind, str(stopped))
+        except MLModelScopeError as exc:
+            cause: MLModelScopeError = self._stopped or exc
+            await self._fail(cause.kind, str(cause), getattr(exc, "detail", ""))
+        except Exception as exc:
+            # The one place where a fault of our own ends: it costs one job, and says so.
+            log.exception("job failed", extra={"job_id": self._job.job_id})
+            await self._fail("internal", f"{type(exc).__name__}: {exc}", traceback.format_exc())
+        finally:
+            self._task.cancel()
+            if self._busy and self._worker.alive:
+                await self._worker.kill()  # what it still says would be taken for the next job's
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def stop(self, kind: str, text: str) -> None:
+        """End the attempt: ask the worker, and kill it if it does not listen."""
+        if self._stopped or self._task is None or self._task.done():
+            return
+        self._stopped = Stopped(kind, text)
+        if self._worker.alive:
+            self._worker.send({"do": "cancel"})
+        await asyncio.wait([self._task], timeout=GRACE_S)
+        if not self._task.done():
+            await self._worker.kill()
+            self._task.cancel()
+
+    # ---------------------------------------------------------------- the way of a job
+
+    async def _measure(self, node: NodeAnnounced) -> None:
+        job = self._job
+        await self._teller.tell(
+            JobStarted,
+            incarnation=node.incarnation,
+            model=job.manifest.name,
+            model_version=job.manifest.version,
+            model_digest=digest(job.manifest),
+            framework=job.framework,
+            framework_version=job.framework_version,
+            environment=job.environment,
+            requested=job.settings,
+            runs=job.runs,
+            node=node,
+        )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        command = await self._command()
+        if not self._worker.alive:
+            await self._worker.start()
+        async with Sampler(self._worker.pid, wanted=job.level != "none") as sampler:
+            self._busy = True
+            self._worker.send({"do": "run", "job": command})
+            finished = await self._follow()
+        await sampler.tell(self._teller)
+        await self._finish(finished, node)
+
+    async def _command(self) -> dict[str, Any]:
+        """The job in the worker's words, with every file at hand."""
+        job, manifest = self._job, self._job.manifest
+        graph, weights = await self._model_files(manifest)
+        labels = await self._labels(manifest)
+        items = []
+        for number, given in enumerate(job.inputs):
+            with self._noted("fetch", input=given.name):
+                path = await self._input(number)
+            items.append({"name": given.name, "path": str(path)})
+        return {
+            "job_id": job.job_id,
+            "attempt": job.attempt,
+            "framework": job.framework,
+            "plugin": plugins()[job.framework],
+            "model": {
+                "name": manifest.name,
+                "version": manifest.version,
+                "key": digest(manifest),
+                "files": {"graph": str(graph), "weights": str(weights or "")},
+            },
+            "inputs": msgspec.to_builtins(manifest.inputs),
+            "outputs": msgspec.to_builtins(manifest.outputs),
+            "labels": str(labels or ""),
+            "items": items,
+            "runs": msgspec.to_builtins(job.runs),
+            "seed": job.seed,
+            "settings": job.settings,
+            "top_k": job.top_k,
+            "parent_span": self._root,
+            "span_base": secrets.randbits(30) << 32,
+            "folder": str(self._folder),
+        }
+
+    async def _model_files(self, manifest: Manifest) -> tuple[Path, Path | None]:
+        """The graph and the weights, side by side under their own names."""
+        resources, files = manifest.model, {}
+        for path, checksum in (
+            (resources.graph_path, resources.graph_checksum),
+            (resources.weights_path, resources.weights_checksum),
+        ):
+            if path:
+                url = path if "://" in path else f"{resources.base_url.rstrip('/')}/{path}"
+                with self._noted("fetch", file=PurePosixPath(path).name):
+                    name = PurePosixPath(urlsplit(url).path).name
+                    files[name] = await self._fetch(url, checksum)
+        folder = await asyncio.to_thread(self._assets.together, digest(manifest), files)
+        places = [folder / name for name in files]
+        return places[0], places[1] if len(places) > 1 else None
+
+    async def _labels(self, manifest: Manifest) -> Path | None:
+        parameters = manifest.outputs[0].parameters if manifest.outputs else None
+        if parameters is None or not (url := parameters.url or parameters.features_url):
+            return None
+        with self._noted("fetch", file=PurePosixPath(url).name):
+            return await self._fetch(url, parameters.checksum or parameters.features_checksum)
+
+    async def _input(self, number: int) -> Path:
+        given = self._job.inputs[number]
+        if given.data:
+            return await self._assets.keep(given.data)
+        return await self._fetch(given.url, given.checksum)
+
+    async def _fetch(self, url: str, checksum: str) -> Path:
+        def told(line: str) -> None:
+            telling.append(
+                asyncio.create_task(
+                    self._teller.tell(Progress, run=-1, phase="fetch", done=0, total=0, text=line)
+                )
+            )
+
+        telling: list[asyncio.Task[Progress]] = []
+        path = await self._assets.fetch(url, checksum, told)
+        await asyncio.gather(*telling)
+        return path
+
+    # ---------------------------------------------------------------- what the worker says
+
+    async def _follow(self) -> dict[str, Any]:
+        """Pass on what the worker says until it has finished."""
+        while True:
+            frame = await self._worker.receive()
+            match frame.pop("said"):
+                case "finished":
+                    self._busy = False
+                    return frame
+                case "failed":
+                    self._busy = False
+                    raise WorkerFailed(frame["kind"], frame["text"], frame.get("detail", ""))
+                case "spans":
+                    await self._teller.spans_packed("worker", frame)
+                case said:
+                    await self._tell(said, frame)
+
+    async def _tell(self, said: str, frame: dict[str, Any]) -> None:
+        match said:
+            case "opened":
+                await self._teller.tell(
+                    ModelOpened,
+                    run=frame["run"],
+                    framework=frame["framework"],
+                    framework_version=frame["version"],
+                    cached=frame["cached"],
+                    duration_ns=frame["duration_ns"],
+                    inputs=msgspec.convert(frame["inputs"], list[TensorSpec]),
+                    outputs=msgspec.convert(frame["outputs"], list[TensorSpec]),
+                    settings=frame["settings"],
+                )
+            case "predictions":
+                predictions = [
+                    Prediction(
+                        input=made["input"],
+                        classes=msgspec.convert(made["classes"], list[ClassScore]),
+                    )
+                    for made in frame["predictions"]
+                ]
+                await self._teller.tell(
+                    PredictionsMade, run=frame["run"], first=frame["first"], predictions=predictions
+                )
+            case "progress":
+                await self._teller.tell(Progress, **frame)
+            case "measured":
+                known = {k: v for k, v in frame.items() if k in RunMeasured.__struct_fields__}
+                await self._teller.tell(RunMeasured, **known)
+            case "graph":
+                layers = msgspec.convert(frame["layers"], list[LayerDescribed])
+                await self._teller.tell(GraphDescribed, run=frame["run"], layers=layers)
+            case other:
+                raise WorkerDied(f"the worker said {other!r}, which this node does not know")
+
+    async def _finish(self, finished: dict[str, Any], node: NodeAnnounced) -> None:
+        await self._own_spans()
+        await self._teller.settle()
+        await self._teller.tell(
+            JobFinished,
+            spans=self._teller.spans,
+            span_batches=self._teller.batches,
+            lost_spans=finished["lost"] + self._teller.lost_spans,
+            peak_memory_bytes=finished["peak_memory_bytes"],
+            clock_drift_ns=finished["clock"]["drift_ns"],
+            unavailable={**node.unavailable, **finished["unavailable"]},
+        )
+        await self._teller.settle()
+
+    async def _fail(self, kind: str, text: str, detail: str = "") -> None:
+        await self._own_spans()
+        await self._teller.tell(JobFailed, kind=kind, text=text, detail=detail)
+        await self._teller.settle()
+
+    # ---------------------------------------------------------------- spans of the node itself
+
+    def _next_id(self) -> int:
+        self._span_base += 1
+        return self._span_base
+
+    @contextmanager
+    def _noted(self, name: str, **tags: str):  # type: ignore[no-untyped-def]
+        began_ns = time.time_ns()
+        try:
+            yield
+        finally:
+            self._note(name, began_ns, time.time_ns(), self._root, **tags)
+
+    def _note(
+        self, name: str, start_ns: int, end_ns: int, parent: int | None = None, **tags: str
+    ) -> None:
+        if LEVELS.index(self._job.level) < APPLICATION or not 0 < start_ns <= end_ns:
+            return  # not asked for; or the submitter's clock is ahead of ours
+        self._spans.append(
+            Span(
+                span_id=self._next_id(),
+                parent_id=self._job.parent_span if parent is None else parent,
+                level=APPLICATION,
+                name=name,
+                start_ns=start_ns,
+                duration_ns=end_ns - start_ns,
+                thread=os.getpid(),
+                tags=dict(tags),
+            )
+        )
+
+    async def _own_spans(self) -> None:
+        if LEVELS.index(self._job.level) >= APPLICATION:
+            root = Span(
+                span_id=self._root,
+                parent_id=self._job.parent_span,
+                level=APPLICATION,
+                name="job",
+                start_ns=self._started_ns,
+                duration_ns=time.time_ns() - self._started_ns,
+                thread=os.getpid(),
+                tags={"job_id": self._job.job_id, "attempt": self._job.attempt},
+            )
+            await self._teller.spans_made("node", [root, *self._spans])
+        self._spans = []
+
+
+class WorkerFailed(AssetError):
+    """What the worker says went wrong with the job."""
+
+    def __init__(self, kind: str, text: str, detail: str) -> None:
+        self.kind, self.detail = kind, detail
+        super().__init__(text)

@@ -1,0 +1,292 @@
+"""Node: announces what this machine can do, pulls jobs, and has workers run them.
+
+Does not know: who asked, which other nodes exist, where results are stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+from platformdirs import user_cache_path, user_data_path
+
+from bus import subjects
+from bus.clock import measure_clock
+from bus.connection import Bus, Subscription
+from bus.consumer import Received
+from bus.errors import BusError, InputError, StaleError
+from bus.messages import Clock, Job, JobRecord, Message, NodeAlive, NodeAnnounced
+from bus.service import Service
+from predictor_node import capabilities
+from predictor_node.assets import Assets
+from predictor_node.execution import Execution
+from predictor_node.process import Environment, Worker
+from predictor_node.telling import Teller
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 2.0
+REANNOUNCE_S = 600.0
+CLOCK_S = 60.0
+ACK_WAIT_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A node's settings: MLMS_NODE_ID, MLMS_LABELS (`key=value,key=value`), MLMS_HOME …"""
+
+    node_id: str = ""
+    labels: str = ""
+    home: str = ""
+    cache: str = ""
+
+
+class Node(Service):
+    """One predictor node."""
+
+    name = "node"
+
+    def __init__(self, bus: Bus, settings: Settings) -> None:
+        super().__init__()
+        self._bus = bus
+        self.node_id = subjects.token(settings.node_id or socket.gethostname())
+        self.incarnation = uuid.uuid4().hex
+        home = Path(settings.home) if settings.home else user_data_path("mlmodelscope")
+        cache = Path(settings.cache) if settings.cache else user_cache_path("mlmodelscope")
+        self._folder = home / "work" / self.node_id
+        self._assets = Assets(cache / "assets", bus)
+        self._labels = read_labels(settings.labels)
+        self._environments = {"default": Environment()}
+        self._workers: dict[str, Worker] = {}
+        self._clock = Clock()
+        self._execution: Execution | None = None
+        self._job: Job | None = None
+        self._announced: NodeAnnounced | None = None
+        self._stopping = False
+
+    # ---------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Look at the machine, announce it, and begin to take jobs."""
+        started_ns = time.time_ns()
+        warm = asyncio.create_task(self._worker("default"))
+        described = await self._environments["default"].describe()
+        devices, missing = await asyncio.to_thread(capabilities.devices)
+        self._jobs = await self._bus.bucket(subjects.JOBS_BUCKET)
+        self._nodes = await self._bus.bucket(subjects.NODES_BUCKET)
+        self._alive = await self._bus.bucket(subjects.ALIVE_BUCKET)
+        await self._look_at_clock()
+        self._announced = NodeAnnounced(
+            node_id=self.node_id,
+            incarnation=self.incarnation,
+            version=_own_version(),
+            host=socket.gethostname(),
+            machine_id=capabilities.machine_id(),
+            arch=capabilities.architecture(),
+            system=sys.platform,
+            cpu=devices[0].name,
+            cores=devices[0].count,
+            memory_bytes=devices[0].memory_bytes,
+            devices=devices,
+            frameworks=capabilities.frameworks_seen(described, "default"),
+            labels=self._labels,
+            unavailable={**missing, **capabilities.unmeasurable()},
+            status_url=self.status_url,
+            clock=self._clock,
+            started_ns=started_ns,
+        )
+        await self._announce()
+        self._beating = asyncio.create_task(self._beat())
+        self._consumer = await self._bus.consume(
+            subjects.JOBS_STREAM,
+            subjects.job_consumer(self.node_id),
+            [subjects.job(self.node_id)],
+            self._take,
+            batch=1,
+            ack_wait_s=ACK_WAIT_S,
+        )
+        await warm
+
+    async def stop(self) -> None:
+        """Give up the job in hand (it is placed again), end the workers, say goodbye."""
+        self._stopping = True
+        if self._execution:
+            await self._execution.stop("node_lost", f"the node {self.node_id} was stopped")
+        if self._announced is None:
+            return
+        await self._consumer.stop()
+        self._beating.cancel()
+        await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
+        try:
+            await self._alive.delete(self.node_id)
+            await self._nodes.delete(self.node_id)
+        except BusError:
+            log.info("the bus is gone: the announcement will expire by itself")
+
+    def not_ready(self) -> str:
+        """Why no job can run here now."""
+        if self._announced is None:
+            return "still looking at this machine"
+        if not self._bus.connected:
+            return "no connection to the bus"
+        return "" if self._announced.frameworks else "no framework is installed here"
+
+    def status(self) -> dict[str, object]:
+        """What this node is and what it runs."""
+        return {
+            "node_id": self.node_id,
+            "incarnation": self.incarnation,
+            "running": self._job and {"job_id": self._job.job_id, "model": self._job.manifest.name},
+            "workers": {name: worker.pid for name, worker in self._workers.items()},
+            "capabilities": self._announced,
+        }
+
+    # ---------------------------------------------------------------- being seen
+
+    async def _announce(self) -> None:
+        assert self._announced is not None
+        await self._nodes.put(self.node_id, self._announced)
+        await self._alive.put(self.node_id, self._heartbeat())
+        self._announced_s = time.monotonic()
+
+    def _heartbeat(self) -> NodeAlive:
+        jobs = [self._job.job_id] if self._job else []
+        return NodeAlive(node_id=self.node_id, incarnation=self.incarnation, jobs=jobs)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            try:
+                await self._alive.put(self.node_id, self._heartbeat())
+                if self._job is None and time.monotonic() - self._clock_s > CLOCK_S:
+                    await self._look_at_clock()
+                if time.monotonic() - self._announced_s > REANNOUNCE_S:
+                    await self._announce()
+            except BusError as exc:
+                self.counters["missed_heartbeats"] += 1
+                log.info("heartbeat failed", extra={"error": str(exc)})
+
+    async def _look_at_clock(self) -> None:
+        """How far we are from the collector's clock; unmeasured while there is none."""
+        self._clock_s = time.monotonic()
+        try:
+            self._clock = await measure_clock(self._bus)
+        except BusError:
+            self._clock_s -= CLOCK_S - HEARTBEAT_S  # try again soon
+            return
+        if self._announced is not None:
+            self._announced = msgspec.structs.replace(self._announced, clock=self._clock)
+
+    # ---------------------------------------------------------------- jobs
+
+    async def _take(self, batch: list[Received]) -> None:
+        for received in batch:
+            if self._stopping or not isinstance(received.message, Job):
+                await received.nak()
+                continue
+            keeping = asyncio.create_task(_keep(received))
+            try:
+                await self._run(received.message)
+            finally:
+                keeping.cancel()
+            await received.ack()
+
+    async def _run(self, job: Job) -> None:
+        if not await self._claim(job):
+            self.counters["stale_jobs"] += 1
+            return
+        self.counters["jobs"] += 1
+        self._job = job
+        worker = await self._worker(job.environment)
+        teller = Teller(self._bus, job, self._clock)
+        self._execution = Execution(job, worker, self._assets, teller, self._folder)
+        watching = await self._watch(job, self._execution)
+        try:
+            assert self._announced is not None
+            await self._execution.run(self._announced)
+        finally:
+            await watching.stop()
+            self._execution = self._job = None
+
+    async def _claim(self, job: Job) -> bool:
+        """Write ourselves on the job, by compare-and-set; False if it is no longer for us."""
+        while (found := await self._jobs.get(job.job_id)) is not None:
+            record, revision = found
+            if not isinstance(record, JobRecord) or not self._ours(record, job):
+                return False
+            claimed = msgspec.structs.replace(
+                record, state="running", incarnation=self.incarnation, changed_ns=time.time_ns()
+            )
+            try:
+                await self._jobs.update(job.job_id, claimed, revision)
+                return True
+            except StaleError:
+                continue  # the coordinator marked it, or cancelled it: look again
+        return False
+
+    def _ours(self, record: JobRecord, job: Job) -> bool:
+        mine = record.node_id == self.node_id and record.attempt == job.attempt
+        return mine and record.state == "queued"
+
+    async def _watch(self, job: Job, execution: Execution) -> Subscription:
+        """Hear the job's own key: whoever moves it on meanwhile takes it from us."""
+
+        async def changed(_: str, record: Message) -> None:
+            if not isinstance(record, JobRecord):
+                return
+            if record.state == "cancelled":
+                kind = "cancelled"
+            elif record.attempt != job.attempt:
+                kind = "superseded"
+            else:
+                return
+            self.counters[kind] += 1
+            await execution.stop(kind, f"the job was {kind} (attempt {record.attempt})")
+
+        subject = subjects.key_change(subjects.JOBS_BUCKET, job.job_id)
+        return await self._bus.listen(subject, changed)
+
+    async def _worker(self, environment: str) -> Worker:
+        worker = self._workers.get(environment)
+        if worker is None or not worker.alive:
+            worker = Worker(self._environments[environment])
+            self._workers[environment] = worker
+            await worker.start()
+        return worker
+
+
+async def _keep(received: Received) -> None:
+    """Tell JetStream that the job is still worked on, so that it is not delivered again."""
+    while True:
+        await asyncio.sleep(ACK_WAIT_S / 4)
+        try:
+            await received.in_progress()
+        except Exception as exc:
+            log.info("in-progress not told", extra={"error": repr(exc)})
+
+
+def read_labels(text: str) -> dict[str, str]:
+    """`key=value,key=value` as a map; InputError naming the part that is not."""
+    labels = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        if not re.fullmatch(r"[^=]+=[^=]*", part):
+            raise InputError(f"label {part!r}: expected key=value,key=value")
+        key, _, value = part.partition("=")
+        labels[key.strip()] = value.strip()
+    return labels
+
+
+def _own_version() -> str:
+    try:
+        return version("mlmodelscope")
+    except PackageNotFoundError:
+        return "0+unknown"

@@ -1,0 +1,85 @@
+"""What a framework is: a module of three functions, found by its path.
+
+    open(spec: Spec) -> handle
+        handle.inputs, handle.outputs: list[dict] with name, dtype, shape;
+        handle.settings: dict of the values in effect
+    predict(handle, batch) -> list[ndarray]
+        batch: input name -> contiguous ndarray; gives the model's outputs in their order;
+        as thin as can be
+    close(handle) -> None
+    describe() -> dict
+        version, devices, providers: of the library in this environment
+    layers(handle, starts_ns, durations_ns, warmup_count) -> Layers     optional
+
+`layers` ends the profiling that `spec.profile` asked `open` for and gives back the framework's own
+record of the predict calls, warmup_count unmeasured ones and then those that the two arrays (epoch
+nanoseconds) list. A module is loaded as a member of this package, wherever its file lies: it may
+write `from . import Layers, Spec` and `from ..errors import WorkerError`.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..errors import WorkerError
+
+_loaded: dict[str, ModuleType] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What `open` needs to know. files: graph, weights (path or empty); folder: for profiles."""
+
+    files: Mapping[str, str]
+    device: str = "cpu"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    profile: bool = False
+    folder: str = "."
+
+
+def _no_numbers() -> np.ndarray:
+    return np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """A framework's own profile as columns: one row each time that a layer ran, in time order.
+
+    table: each layer once, in execution order: index, name, operator, provider, inputs, outputs,
+    parameter_bytes, output_bytes. layer: rows of the table. lost: runs of layers that the profiler
+    could not keep, and `reason` why.
+    """
+
+    table: list[dict[str, Any]]
+    layer: np.ndarray = field(default_factory=_no_numbers)
+    starts_ns: np.ndarray = field(default_factory=_no_numbers)
+    durations_ns: np.ndarray = field(default_factory=_no_numbers)
+    threads: np.ndarray = field(default_factory=_no_numbers)
+    lost: int = 0
+    reason: str = ""
+
+
+def load(name: str, path: str) -> ModuleType:
+    """The framework module in this file; ImportError where its library is not installed."""
+    if path in _loaded:
+        return _loaded[path]
+    member = f"{__name__}.{name}"
+    spec = importlib.util.spec_from_file_location(member, path)
+    if spec is None or spec.loader is None:
+        raise WorkerError("request", f"{path} is not a Python file; a framework module is expected")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[member] = module
+    try:
+        spec.loader.exec_module(module)
+    except FileNotFoundError as error:
+        raise WorkerError("request", f"framework {name} has no module at {path}") from error
+    except BaseException:
+        del sys.modules[member]
+        raise
+    _loaded[path] = module
+    return module

@@ -1,0 +1,104 @@
+"""What the node asks for, checked once where it comes in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import WorkerError, unknown
+from .scenario import SCENARIOS
+from .trace import LEVELS
+
+MAX_QUERIES = 10_000_000  # their times are kept in memory until the run has ended: 160 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input file, under the name by which people know it."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measured run: a batch size at a level."""
+
+    index: int
+    batch_size: int = 1
+    level: str = "model"
+    queries: int = 100
+    warmup: int = 5
+    scenario: str = "online"
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise unknown("level", self.level, LEVELS)
+        if self.scenario not in SCENARIOS:
+            raise unknown("scenario", self.scenario, SCENARIOS)
+        for name, least, most in (
+            ("batch_size", 1, 1 << 20),
+            ("queries", 1, MAX_QUERIES),
+            ("warmup", 0, MAX_QUERIES),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                text = f"run {self.index}: {name} is {value!r}; a whole number {least}–{most} is"
+                raise WorkerError("request", f"{text} expected")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model's files; `key` names their content and everything that changes how they run."""
+
+    name: str
+    version: str
+    key: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that one `run` command carries."""
+
+    job_id: str
+    framework: str
+    plugin: str
+    model: Model
+    inputs: tuple[Mapping[str, Any], ...]
+    outputs: tuple[Mapping[str, Any], ...]
+    items: tuple[Item, ...]
+    runs: tuple[Run, ...]
+    folder: str
+    attempt: int = 1
+    labels: str = ""
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    top_k: int = 5
+    parent_span: int = 0
+    span_base: int = 0
+    keep_models: int = 2
+
+
+def read_job(sent: Mapping[str, Any]) -> Job:
+    """The job in a command; names what is missing or not known."""
+    try:
+        job = Job(
+            **{
+                **sent,
+                "model": Model(**sent["model"]),
+                "inputs": tuple(sent["inputs"]),
+                "outputs": tuple(sent["outputs"]),
+                "items": tuple(Item(**item) for item in sent["items"]),
+                "runs": tuple(Run(**run) for run in sent["runs"]),
+            }
+        )
+    except KeyError as error:
+        raise WorkerError("request", f"the job has no field {error}") from error
+    except TypeError as error:
+        raise WorkerError("request", f"the job cannot be read: {error}") from error
+    for name in ("items", "runs"):
+        if not getattr(job, name):
+            raise WorkerError("request", f"the job has no {name}; at least one is expected")
+    if type(job.top_k) is not int or job.top_k < 1:
+        raise WorkerError("request", f"top_k is {job.top_k!r}; a whole number from 1 is expected")
+    return job

@@ -1,0 +1,124 @@
+"""The worker's life: commands come in on one descriptor, what was seen goes out on another."""
+
+import argparse
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import Any
+
+from . import frameworks
+from .errors import WorkerError, unknown
+from .frames import FrameError, Sender, read_frames
+from .job import read_job
+from .models import WarmModels
+from .runner import run_job
+
+MAX_COMMANDS = 64  # the node sends one job at a time; more than this waits in the pipe
+NODE_GONE = 0
+NOT_UNDERSTOOD = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    # First of all: whatever a framework prints goes to the log, never between two frames.
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    parser = argparse.ArgumentParser(prog="worker", description="Run models for a predictor node.")
+    parser.add_argument("--read-fd", type=int, help="descriptor on which commands come in")
+    parser.add_argument("--write-fd", type=int, help="descriptor on which frames go out")
+    parser.add_argument("--describe", action="store_true", help="say what can be loaded, and end")
+    parser.add_argument("--plugin", action="append", default=[], metavar="NAME=PATH")
+    options = parser.parse_args(argv)
+    if options.describe:
+        line = json.dumps(describe(dict(pair.split("=", 1) for pair in options.plugin)))
+        os.write(answer, f"{line}\n".encode())
+        return 0
+    os.close(answer)
+    if options.read_fd is None or options.write_fd is None:
+        parser.error("--read-fd and --write-fd are needed, or --describe")
+    return serve(options.read_fd, options.write_fd)
+
+
+def describe(plugins: dict[str, str]) -> dict[str, Any]:
+    """This environment's Python, and those frameworks whose library it can import."""
+    found = []
+    for name, path in plugins.items():
+        try:
+            found.append({"name": name, **frameworks.load(name, path).describe()})
+        except Exception as error:  # a broken library is one that cannot be used: the log says why
+            print(f"framework {name} is not usable here: {error!r}", file=sys.stderr)
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return {"python": version, "executable": sys.executable, "frameworks": found}
+
+
+class Commands:
+    """What the node said, read by a thread so that a cancel is heard while a model runs."""
+
+    def __init__(self, descriptor: int) -> None:
+        # Children of a framework must not hold the pipe open when the node has died.
+        os.set_inheritable(descriptor, False)
+        self._stream = os.fdopen(descriptor, "rb")
+        self._waiting: queue.Queue[tuple[dict[str, Any], threading.Event]] = queue.Queue(
+            MAX_COMMANDS
+        )
+        threading.Thread(target=self._listen, name="commands", daemon=True).start()
+
+    def next(self) -> tuple[dict[str, Any], threading.Event]:
+        """The next command, and the flag that a later cancel of it sets."""
+        return self._waiting.get()
+
+    def _listen(self) -> None:
+        cancelled = threading.Event()
+        try:
+            for command in read_frames(self._stream):
+                if command.get("do") == "cancel":
+                    cancelled.set()
+                    continue
+                # A flag a command: a cancel read before its job has begun is not forgotten.
+                cancelled = threading.Event()
+                self._waiting.put((command, cancelled))
+        except FrameError as error:
+            print(f"worker: {error}", file=sys.stderr, flush=True)
+            os._exit(NOT_UNDERSTOOD)
+        # The node has gone: nobody is left to run for, or to tell.
+        os._exit(NODE_GONE)
+
+
+def serve(read_fd: int, write_fd: int) -> int:
+    os.set_inheritable(write_fd, False)
+    say, commands, models = Sender(write_fd), Commands(read_fd), WarmModels()
+    try:
+        version = ".".join(str(part) for part in sys.version_info[:3])
+        say({"said": "ready", "pid": os.getpid(), "python": version})
+        while True:
+            command, cancelled = commands.next()
+            if command.get("do") == "exit":
+                models.close()
+                return 0
+            perform(command, models, say, cancelled)
+    except BrokenPipeError:
+        os._exit(NODE_GONE)
+
+
+def perform(
+    command: dict[str, Any], models: WarmModels, say: Sender, cancelled: threading.Event
+) -> None:
+    """Run one command; the one place where a job's errors are caught and become a frame."""
+    try:
+        if command.get("do") != "run":
+            raise unknown("command", command.get("do"), ("run", "cancel", "exit"))
+        if not isinstance(sent := command.get("job"), dict):
+            raise WorkerError("request", f"job is a {type(sent).__name__}; a map is expected")
+        run_job(read_job(sent), models, say, cancelled)
+    except BrokenPipeError:
+        raise
+    except WorkerError as error:
+        _failed(say, error.kind, error.text)
+    except Exception as error:
+        _failed(say, "framework", f"{type(error).__name__}: {error}")
+
+
+def _failed(say: Sender, kind: str, text: str) -> None:
+    say({"said": "failed", "kind": kind, "text": text, "detail": traceback.format_exc()})

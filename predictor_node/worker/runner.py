@@ -1,0 +1,263 @@
+"""One job: prepare its inputs, open its model, predict, warm up, measure, tell what was seen."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import scenario
+from .errors import Cancelled, WorkerError
+from .job import Job, Run
+from .measure import Batch, measure, progress, quiet_collector, settled
+from .models import Opened, WarmModels
+from .outputs import OUTPUT_TYPES, read_labels
+from .pipeline import ImageParameters, open_image, preprocess
+from .prepare import build_batches, image_input, input_name, one_output, output_index
+from .trace import BLOCK_ROWS, FRAMEWORK, LEVELS, MODEL, Clock, Times, Trace
+
+MEASURED_QUERIES = 50_000  # a frame
+PREDICTIONS = 256  # a frame
+
+Say = Callable[[dict[str, Any]], None]
+
+
+def run_job(job: Job, models: WarmModels, say: Say, cancelled: threading.Event) -> None:
+    """Everything from the job to its `finished` frame; raises WorkerError where it cannot go on."""
+    JobRun(job, models, say, cancelled).run()
+
+
+class JobRun:
+    """The state of one job: what its runs share."""
+
+    def __init__(self, job: Job, models: WarmModels, say: Say, cancelled: threading.Event) -> None:
+        self.job, self.models, self.say, self.cancelled = job, models, say, cancelled
+        self.trace = Trace(job.span_base, job.parent_span, Clock(), say)
+        self.unavailable: dict[str, str] = {}
+        self.tensors: list[np.ndarray] = []
+        self.graph_said = False
+
+    def run(self) -> None:
+        job = self.job
+        parameters, output = image_input(job.inputs), one_output(job.outputs)
+        labels = read_labels(job.labels) if job.labels else []
+        for run in job.runs:
+            self._begin(run)
+            if not self.tensors:
+                self._prepare(parameters)
+            profile = self.trace.records(FRAMEWORK)
+            with self.models.opened(job, profile) as model:
+                self._say_opened(run, model)
+                name = input_name(job.inputs[0], model, self.tensors[0])
+                unmeasured = 0
+                if run is job.runs[0]:
+                    unmeasured = self._predict_items(run, model, name, output, labels)
+                batches = build_batches(self.tensors, name, run.batch_size, run.queries)
+                self._measure(run, model, batches, unmeasured)
+        self._finish()
+
+    def _begin(self, run: Run) -> None:
+        """Record down to framework level; say of each level below it why it is not there."""
+        asked = LEVELS.index(run.level)
+        for level in LEVELS[FRAMEWORK + 1 : asked + 1]:
+            self.unavailable[level] = "no profiler of this level is built into this version"
+        self.trace.begin_run(run.index, min(asked, FRAMEWORK))
+
+    def _prepare(self, parameters: ImageParameters) -> None:
+        for item in self.job.items:
+            self._check()
+            with self.trace.span("decode", input=item.name):
+                image = open_image(item.name, item.path, parameters)
+            with self.trace.span("preprocess", input=item.name):
+                self.tensors.append(preprocess(image, parameters))
+        shapes = {tensor.shape for tensor in self.tensors}
+        if len(shapes) > 1 and any(run.batch_size > 1 for run in self.job.runs):
+            text = f"the inputs become tensors of {len(shapes)} shapes, which cannot share a batch"
+            raise WorkerError("request", f"{text}; ask for batch size 1, or resize them alike")
+
+    def _say_opened(self, run: Run, model: Opened) -> None:
+        about = {
+            "framework": self.job.framework,
+            "version": model.version,
+            "cached": model.cached,
+        }
+        took_ns = model.duration_ns
+        self.trace.add(1, "open", model.start_ns, took_ns, dict(about))
+        self.say(
+            {
+                "said": "opened",
+                "run": run.index,
+                **about,
+                "duration_ns": took_ns,
+                "inputs": model.handle.inputs,
+                "outputs": model.handle.outputs,
+                "settings": model.handle.settings,
+            }
+        )
+
+    def _predict_items(
+        self,
+        run: Run,
+        model: Opened,
+        name: str,
+        output: Mapping[str, Any],
+        labels: list[str],
+    ) -> int:
+        """One unmeasured pass over all items says what the model predicts; how many calls it took.
+
+        A last batch that is not full is filled from the first items: a fixed batch size needs it.
+        """
+        which = output_index(output, model)
+        read = OUTPUT_TYPES[output["type"]]
+        count, size = len(self.tensors), run.batch_size
+        predictions: list[dict[str, Any]] = []
+        calls = 0
+        for first in range(0, count, size):
+            self._check()
+            picked = [self.tensors[(first + place) % count] for place in range(size)]
+            rows = self._predict_once(model, {name: np.stack(picked)})[which]
+            calls += 1
+            for item, row in zip(self.job.items[first : first + size], rows, strict=False):
+                with self.trace.span("postprocess", input=item.name):
+                    answer = read(row, output, labels, self.job.top_k)
+                predictions.append({"input": item.name, **answer})
+        for first in range(0, count, PREDICTIONS):
+            part = predictions[first : first + PREDICTIONS]
+            self.say({"said": "predictions", "run": run.index, "first": first, "predictions": part})
+        return calls
+
+    def _predict_once(self, model: Opened, batch: Batch) -> Any:
+        try:
+            return model.plugin.predict(model.handle, batch)
+        except Exception as error:
+            raise self._prediction_failed(error, batch) from error
+
+    def _prediction_failed(self, error: Exception, batch: Batch) -> WorkerError:
+        given = {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in batch.items()}
+        text = f"{self.job.framework} could not run {self.job.model.name} on {given}: {error}"
+        return WorkerError("framework", text)
+
+    def _measure(self, run: Run, model: Opened, batches: Sequence[Batch], unmeasured: int) -> None:
+        times = self._loop(run, model, batches, "warmup", run.warmup)
+        tags = {"run": run.index, "batch_size": run.batch_size, "level": run.level}
+        with self.trace.span("run", **tags, queries=run.queries) as run_span:
+            times = self._loop(run, model, batches, "measure", run.queries)
+        self._say_measured(run, times)
+        with progress(self.say, run.index, "profile", run.queries, times):
+            self._add_predicts(run, times, run_span)
+            if self.trace.records(FRAMEWORK):
+                self._add_layers(run, model, times, unmeasured + run.warmup)
+        self.trace.flush()
+
+    def _loop(
+        self, run: Run, model: Opened, batches: Sequence[Batch], phase: str, queries: int
+    ) -> Times:
+        """The same code for warming up and for measuring, so that it is warm itself."""
+        times = Times(queries)
+        due_ns = scenario.plan(run.scenario, queries, self.job.seed)
+        predict, handle = model.plugin.predict, model.handle
+        with progress(self.say, run.index, phase, queries, times), quiet_collector():
+            try:
+                measure(predict, handle, batches, due_ns, times, self.cancelled)
+            except Cancelled:
+                raise
+            except Exception as error:
+                raise self._prediction_failed(error, batches[0]) from error
+        return times
+
+    def _say_measured(self, run: Run, times: Times) -> None:
+        first_ns = times.starts_ns[0]
+        is_settled = settled(times.durations_ns)
+        for first in range(0, run.queries, MEASURED_QUERIES):
+            part = slice(first, first + MEASURED_QUERIES)
+            self.say(
+                {
+                    "said": "measured",
+                    "run": run.index,
+                    "batch_size": run.batch_size,
+                    "level": run.level,
+                    "scenario": run.scenario,
+                    "start_ns": self.trace.clock.epoch_ns(first_ns),
+                    "first_query": first,
+                    "starts_ns": [start_ns - first_ns for start_ns in times.starts_ns[part]],
+                    "durations_ns": times.durations_ns[part].tolist(),
+                    "settled": is_settled,
+                    "last": first + MEASURED_QUERIES >= run.queries,
+                }
+            )
+
+    def _add_predicts(self, run: Run, times: Times, run_span: int) -> None:
+        if not self.trace.records(MODEL):
+            return
+        for query, start_ns in enumerate(times.starts_ns):
+            if query % BLOCK_ROWS == 0:
+                self._check()
+            tags = {"query": query, "batch_size": run.batch_size}
+            took_ns = times.durations_ns[query]
+            self.trace.add(MODEL, "predict", start_ns, took_ns, tags, parent_id=run_span)
+
+    def _add_layers(self, run: Run, model: Opened, times: Times, warmup_count: int) -> None:
+        read = getattr(model.plugin, "layers", None)
+        if read is None:
+            text = f"the framework module {self.job.framework} reads no layers back"
+            self.unavailable[LEVELS[FRAMEWORK]] = text
+            return
+        starts_ns = _as_numbers(times.starts_ns) + self.trace.clock.offset_ns
+        layers = read(model.handle, starts_ns, _as_numbers(times.durations_ns), warmup_count)
+        if not self.graph_said:
+            self.graph_said = True
+            self.say({"said": "graph", "run": run.index, "layers": layers.table})
+        if layers.lost:
+            self.trace.lose(layers.lost)
+            self.unavailable[LEVELS[FRAMEWORK]] = f"in part: {layers.reason}"
+        # One map a layer, shared by all its spans: equal tags compress to nothing.
+        names, tags = [row["name"] for row in layers.table], [_tags(r) for r in layers.table]
+        columns = (layers.layer, layers.starts_ns, layers.durations_ns, layers.threads)
+        for first in range(0, len(layers.layer), BLOCK_ROWS):
+            self._check()
+            part = slice(first, first + BLOCK_ROWS)
+            for layer, start_ns, took_ns, thread in zip(
+                *(column[part].tolist() for column in columns), strict=True
+            ):
+                self.trace.add_layer(names[layer], start_ns, took_ns, thread, tags[layer])
+
+    def _finish(self) -> None:
+        self.trace.flush()
+        # Of the process's whole life: the operating system keeps no peak of a part of it.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.say(
+            {
+                "said": "finished",
+                "spans": dict(self.trace.emitted),
+                "lost": self.trace.lost,
+                "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
+                "clock": self.trace.clock.report(),
+                "unavailable": self.unavailable,
+            }
+        )
+
+    def _check(self) -> None:
+        if self.cancelled.is_set():
+            raise Cancelled
+
+
+def _as_numbers(times_ns: array[int]) -> np.ndarray:
+    return np.frombuffer(times_ns, np.int64)
+
+
+def _tags(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer's tags: nothing of one query is in them."""
+    return {
+        "operator": layer["operator"],
+        "index": layer["index"],
+        "provider": layer["provider"],
+        "input_shapes": [tensor["shape"] for tensor in layer["inputs"]],
+        "output_shapes": [tensor["shape"] for tensor in layer["outputs"]],
+        "output_bytes": layer["output_bytes"],
+        "parameter_bytes": layer["parameter_bytes"],
+    }

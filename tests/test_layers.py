@@ -1,0 +1,89 @@
+"""Who may import whom, and where each outside library has its home."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "bus": set(),
+    "manifests": {"bus"},
+    "predictor_node": {"bus"},
+    "collector": {"bus"},
+    "analysis": {"bus", "collector"},
+    "coordinator": {"bus", "manifests", "analysis"},
+    "mlmodelscope": {"bus", "manifests", "analysis", "collector"},
+}
+# Narrower than the table: of these rooms, only this one module may be used.
+ONLY = {
+    ("analysis", "collector"): "collector.timeline",
+    ("coordinator", "analysis"): "analysis.recommend",
+    ("mlmodelscope", "collector"): "collector.timeline",
+}
+SEES_ALL = "mlmodelscope/local.py"
+WORKER = "predictor_node/worker"
+WORKER_MAY = {"numpy", "msgpack", "PIL", "onnxruntime"} | set(sys.stdlib_module_names)
+HOMES = {
+    "nats": {"bus/connection.py", "bus/consumer.py", "bus/buckets.py", "bus/topology.py"},
+    "msgpack": {"predictor_node/process.py", f"{WORKER}/frames.py", f"{WORKER}/trace.py"},
+    "zstandard": {"bus/codec.py"},
+    "aiohttp": {"bus/service.py", "predictor_node/assets.py"},
+    "prometheus_client": {"bus/service.py"},
+    "yaml": {"manifests/reading.py"},
+    "jsonschema": {"manifests/faults.py"},
+    "semver": {"manifests/version.py"},
+    "nodesemver": {"manifests/version.py"},
+    "pymongo": {"collector/store.py"},
+    "bson": {"collector/store.py"},
+    "cyclopts": {"mlmodelscope/cli.py"},
+    "uvloop": {"bus/loop.py"},
+    "pynvml": {"predictor_node/capabilities.py"},
+}
+FILES = sorted(p for room in MAY_IMPORT for p in (ROOT / room).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every absolute module that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    room, where = path.relative_to(ROOT).parts[0], path.relative_to(ROOT).as_posix()
+    if where == SEES_ALL or where.startswith("manifests/authoring/"):
+        return
+    for module in imports(path):
+        other = module.split(".")[0]
+        if other in MAY_IMPORT and other != room:
+            assert other in MAY_IMPORT[room], f"{where} may not import {module}"
+            only = ONLY.get((room, other))
+            assert only is None or module == other or module.startswith(only), (
+                f"{where} may import only {only} of {other}, not {module}"
+            )
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_each_library_has_its_home(library: str) -> None:
+    homes = HOMES[library]
+    used = {
+        path.relative_to(ROOT).as_posix()
+        for path in FILES
+        if library in {module.split(".")[0] for module in imports(path)}
+    }
+    assert used <= homes, f"{library} strays into {sorted(used - homes)}"
+
+
+def test_the_worker_knows_nothing_of_ours() -> None:
+    for path in (ROOT / WORKER).rglob("*.py"):
+        tops = {module.split(".")[0] for module in imports(path)}
+        assert tops <= WORKER_MAY, f"{path.relative_to(ROOT)} imports {sorted(tops - WORKER_MAY)}"
