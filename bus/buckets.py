@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +23,8 @@ from bus.codec import decode, encode
 from bus.errors import AssetError, BusError, StaleError
 from bus.messages import Message
 
-WRONG_LAST_SEQUENCE = 10071
+log = logging.getLogger(__name__)
+
 OBJECT_TIMEOUT_S = 60.0
 Seen = Callable[[str, Message | None, int], None]
 
@@ -114,9 +116,13 @@ class Watch:
             if entry is None:
                 self._ready.set()
                 continue
-            gone = entry.operation is not None or not entry.value
-            message = None if gone else decode(entry.value or b"")
-            self._seen(entry.key, message, entry.revision or 0)
+            try:
+                gone = entry.operation is not None or not entry.value
+                message = None if gone else decode(entry.value or b"")
+                self._seen(entry.key, message, entry.revision or 0)
+            except Exception:
+                # One bad value, or one bad handler, must not end the watching of all others.
+                log.exception("change passed over", extra={"key": entry.key})
 
 
 class Objects:

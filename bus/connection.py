@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
 
 import nats
@@ -31,7 +31,8 @@ from bus.errors import BusError, BusFullError, NoAnswerError, ProtocolError
 from bus.messages import Message, Undecodable
 from bus.topology import ensure
 
-M = TypeVar("M", bound=Message)
+A = TypeVar("A", bound=Message)
+B = TypeVar("B", bound=Message)
 Handler = Callable[[Message], Awaitable[Message]]
 Listener = Callable[[str, Message], Awaitable[None]]
 BatchHandler = Callable[[list[Received]], Awaitable[None]]
@@ -134,9 +135,26 @@ class Bus:
             )
         return asyncio.ensure_future(_confirmed(acknowledged, subject))
 
+    @overload
     async def request(
-        self, subject: str, message: Message, *replies: type[M], timeout_s: float = 5.0
-    ) -> M:
+        self, subject: str, message: Message, one: type[A], /, *, timeout_s: float = 5.0
+    ) -> A: ...
+
+    @overload
+    async def request(
+        self,
+        subject: str,
+        message: Message,
+        one: type[A],
+        other: type[B],
+        /,
+        *,
+        timeout_s: float = 5.0,
+    ) -> A | B: ...
+
+    async def request(
+        self, subject: str, message: Message, /, *replies: type[Message], timeout_s: float = 5.0
+    ) -> Message:
         """Ask, and return the answer, which must be one of `replies`."""
         try:
             reply = await self._client.request(subject, encode(message), timeout=timeout_s)
@@ -168,6 +186,7 @@ class Bus:
                 handler=self._answering(handler),
             )
         self._micro.append(service)
+        await self._client.flush()  # from now on nobody is told that no one answers
 
     def _answering(self, handler: Handler) -> nats.micro.service.Handler:
         async def answer(request: nats.micro.Request) -> None:
@@ -340,7 +359,10 @@ async def _replay(js: JetStreamContext, stream: str, subject: str) -> list[Messa
     done = asyncio.Event()
 
     async def take(msg: Msg) -> None:
-        messages.append(decode(msg.data))
+        try:
+            messages.append(decode(msg.data))
+        except ProtocolError:
+            log.info("unreadable message passed over", extra={"subject": msg.subject})
         if msg.metadata.num_pending == 0:
             done.set()
 

@@ -8,6 +8,7 @@ MLModelScopeError
 ├── ProtocolError          bytes that are no message of ours
 ├── ManifestError          faults of a manifest, all at once
 ├── UnknownNameError       a name that nobody knows, with the nearest ones
+├── NotStoredError         no such evaluation is stored
 ├── RefusedError           no node fits, with the reason of each
 ├── EvaluationError        an evaluation failed
 ├── AssetError             a file that could not be had, or is not what it should be
@@ -84,6 +85,12 @@ class UnknownNameError(MLModelScopeError):
         if not tail and known:
             tail = f"; there is: {', '.join(sorted(known)[:12])}"
         super().__init__(f"unknown {what} {name!r}{tail}{' ' + hint if hint else ''}")
+
+
+class NotStoredError(MLModelScopeError):
+    """No such evaluation is stored, or a prefix of several."""
+
+    kind = "not_stored"
 
 
 class RefusedError(MLModelScopeError):

@@ -431,7 +431,7 @@ class EvaluationRecord(Message, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """One measured run of a job: a batch size at a level. `leveled`: this run only profiles."""
+    """One measured run of a job: a batch size at a level, `queries` after `warmup` uncounted."""
 
     index: int
     batch_size: int

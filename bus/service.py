@@ -34,6 +34,7 @@ class Service:
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
         self.status_url = ""
+        self.started = False
 
     async def start(self) -> None:
         """Begin; return when ready for work."""
@@ -69,12 +70,19 @@ async def serving(service: Service, address: str = "127.0.0.1:0") -> AsyncIterat
     log.info("%s starting, status at %s", service.name, service.status_url)
     try:
         await service.start()
+        service.started = True
         log.info("%s ready", service.name)
         yield service
     finally:
+        service.started = False
         await service.stop()
         await runner.cleanup()
         log.info("%s stopped", service.name)
+
+
+def why_not_ready(service: Service) -> str:
+    """Why a service takes no work now, or nothing."""
+    return service.not_ready() or ("" if service.started else "starting or stopping")
 
 
 async def until_signalled() -> None:
@@ -120,7 +128,7 @@ def _application(service: Service) -> web.Application:
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        why_not = service.not_ready()
+        why_not = why_not_ready(service)
         return web.Response(text=f"{why_not or 'ready'}\n", status=503 if why_not else 200)
 
     async def status(_: web.Request) -> web.Response:
@@ -130,8 +138,8 @@ def _application(service: Service) -> web.Application:
             "host": socket.gethostname(),
             "protocol": PROTOCOL,
             "uptime_s": round(time.time() - started_s, 3),
-            "ready": not service.not_ready(),
-            "not_ready": service.not_ready(),
+            "ready": not why_not_ready(service),
+            "not_ready": why_not_ready(service),
             "counters": dict(service.counters),
             **service.status(),
         }
@@ -161,7 +169,7 @@ class _Metrics:
     def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
         prefix = f"mlms_{self._service.name}"
         ready = GaugeMetricFamily(
-            f"{prefix}_ready", "1 when ready", float(not self._service.not_ready())
+            f"{prefix}_ready", "1 when ready", float(not why_not_ready(self._service))
         )
         return [ready] + [
             CounterMetricFamily(f"{prefix}_{key}", key.replace("_", " "), value)

@@ -155,3 +155,27 @@ async def test_consumer_survives_a_stop_with_work_in_hand(bus: Bus, eventually) 
 async def test_a_bus_that_is_not_there_is_named_at_once(url: str, says: str) -> None:
     with pytest.raises(BusError, match=says):
         await Bus.connect(url, name="test")
+
+
+async def test_a_bad_value_or_handler_does_not_end_a_watch(bus: Bus, eventually) -> None:
+    bucket = await bus.bucket(subjects.JOBS_BUCKET)
+    seen: list[str] = []
+
+    def handler(key, message, _):
+        seen.append(key)
+        if key == "breaks":
+            raise ValueError("a fault of the handler's own")
+
+    await bucket.watch(handler)
+    await bus._js.publish(subjects.key_change(subjects.JOBS_BUCKET, "junk"), b"\xff")
+    await bucket.put("breaks", NodeAlive(node_id="a", incarnation="1"))
+    await bucket.put("fine", NodeAlive(node_id="a", incarnation="1"))
+    await eventually(lambda: seen == ["breaks", "fine"])
+
+
+async def test_replay_passes_over_what_cannot_be_read(bus: Bus) -> None:
+    await bus._client.publish(SUBJECT, b"junk")
+    await bus.record(SUBJECT, progress(3))
+    await bus._client.publish(SUBJECT, b"junk")
+    found = await bus.replay(subjects.FACTS_STREAM, subjects.facts_of("e" * 32))
+    assert [message.sequence for message in found] == [3]

@@ -1,0 +1,145 @@
+"""A timeline as Chrome trace JSON, piece by piece: what Perfetto and chrome://tracing open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bus.messages import LEVELS, MetricsRecorded
+from collector.timeline import Timeline
+
+PIECE = 2000
+"""Events encoded at once: a large timeline is never one string in memory."""
+_encode = msgspec.json.Encoder().encode
+
+
+def chrome_trace(timeline: Timeline, metrics: Sequence[MetricsRecorded] = ()) -> Iterator[bytes]:
+    """The JSON object, in pieces.
+
+    One process a machine and role; on each of its threads a span lies within its parent, and
+    spans that overlap without nesting get lanes of their own. `ts` and `dur` are microseconds
+    since the first span (three decimals: JSON numbers cannot hold epoch nanoseconds), which began
+    at otherData.epoch_ns. Ids are hexadecimal text.
+    """
+    first_ns = int(timeline.start_ns.min()) if len(timeline) else 0
+    about = {
+        "evaluation_id": timeline.evaluation_id,
+        "epoch_ns": str(first_ns),
+        "reference_clock": timeline.reference,
+        "clock_error_ns": timeline.error_ns,
+        "emitted": timeline.emitted,
+        "stored": timeline.stored,
+        "lost": timeline.lost,
+        "complete": timeline.complete,
+        "missing": timeline.missing,
+    }
+    yield b'{"displayTimeUnit":"ms","otherData":' + _encode(about) + b',"traceEvents":[\n'
+    separator = b""
+    for piece in _pieces(_events(timeline, metrics, first_ns)):
+        yield separator + b",\n".join(map(_encode, piece))
+        separator = b",\n"
+    yield b"\n]}\n"
+
+
+def _pieces(events: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    piece: list[dict[str, Any]] = []
+    for event in events:
+        piece.append(event)
+        if len(piece) == PIECE:
+            yield piece
+            piece = []
+    if piece:
+        yield piece
+
+
+def _events(
+    timeline: Timeline, metrics: Sequence[MetricsRecorded], first_ns: int
+) -> Iterator[dict[str, Any]]:
+    processes = _processes(timeline.sources)
+    names = sorted(set(processes), key=processes.index)
+    for pid, name in enumerate(names, 1):
+        yield _named("process_name", pid, 0, name)
+    pids = {
+        source: names.index(p) + 1 for source, p in zip(timeline.sources, processes, strict=True)
+    }
+    tids: dict[tuple[int, int, int], int] = {}
+    for span, lane in zip(timeline.spans(), lanes(timeline), strict=True):
+        pid = pids[span.source]
+        key = (pid, span.thread, lane)
+        if key not in tids:
+            tids[key] = len(tids) + 1
+            label = f"thread {span.thread}" if span.thread else "thread unknown"
+            yield _named("thread_name", pid, tids[key], f"{label}{f' ({lane + 1})' * (lane > 0)}")
+        yield {
+            "ph": "X",
+            "name": span.name,
+            "cat": LEVELS[span.level],
+            "pid": pid,
+            "tid": tids[key],
+            "ts": round((span.start_ns - first_ns) / 1000, 3),
+            "dur": round(span.duration_ns / 1000, 3),
+            "args": {
+                **span.tags,
+                "span_id": f"{span.span_id:016x}",
+                "parent_id": f"{span.parent_id:016x}" if span.parent_id else "",
+                "run": span.run,
+            },
+        }
+    for metric in metrics:
+        shift_ns = metric.clock.offset_ns - first_ns
+        for at_ns, value in zip(metric.times_ns, metric.values, strict=True):
+            yield {
+                "ph": "C",
+                "name": f"{metric.name} ({metric.unit})",
+                "pid": len(names) + 1,
+                "ts": round((at_ns + shift_ns) / 1000, 3),
+                "args": {metric.unit: value},
+            }
+
+
+def lanes(timeline: Timeline) -> list[int]:
+    """For each span the first lane of its thread in which it nests: 0 unless some overlap.
+
+    Spans come earliest first, and of those that start together the longest first.
+    """
+    processes = _processes(timeline.sources)
+    of_source = np.array([processes.index(name) for name in processes] or [0])
+    groups = of_source[timeline.source_index].tolist() if len(timeline) else []
+    open_ends: dict[tuple[int, int], list[list[int]]] = {}
+    found = []
+    starts, durations = timeline.start_ns.tolist(), timeline.duration_ns.tolist()
+    for group, thread, start, duration in zip(
+        groups, timeline.thread.tolist(), starts, durations, strict=True
+    ):
+        stacks = open_ends.setdefault((group, thread), [[]])
+        end = start + duration
+        found.append(_nest(stacks, start, end))
+    return found
+
+
+def _nest(stacks: list[list[int]], start: int, end: int) -> int:
+    """Put a span on the first lane where it fits; each lane is a stack of open spans' ends."""
+    for lane, stack in enumerate(stacks):
+        while stack and stack[-1] <= start:
+            stack.pop()
+        if not stack or end <= stack[-1]:
+            stack.append(end)
+            return lane
+    stacks.append([end])
+    return len(stacks) - 1
+
+
+def _processes(sources: Sequence[str]) -> list[str]:
+    """What to call each source's process: `node-1 worker`, `client` …"""
+    named = []
+    for source in sources:
+        machine, role, _ = source.rsplit("/", 2)
+        named.append(machine if machine == role else f"{machine} {role}")
+    return named
+
+
+def _named(what: str, pid: int, tid: int, name: str) -> dict[str, Any]:
+    return {"ph": "M", "name": what, "pid": pid, "tid": tid, "args": {"name": name}}

@@ -1,0 +1,64 @@
+"""The files of the model under measurement, for a side that knows nothing of our cache."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from platformdirs import user_cache_path
+
+from bus.connection import Bus
+from bus.messages import Input, Manifest
+from manifests.catalog import Catalog, shipped
+from predictor_node.assets import Assets
+from predictor_node.worker.pipeline import open_image, preprocess, read_parameters
+
+MODEL = "EfficientNet-Lite0"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model that can be opened by hand, and one photo: as a file and as the tensor of it."""
+
+    manifest: Manifest
+    photo: Input
+    graph: Path
+    photo_file: Path
+    tensor_file: Path
+
+
+async def fetch(folder: Path, bus: Bus) -> ModelFiles:
+    """The model's files side by side, fetched (once a machine) as a node fetches them."""
+    manifest = Catalog(shipped()).resolve(MODEL)
+    cache = os.environ.get("MLMS_CACHE")
+    assets = Assets((Path(cache) if cache else user_cache_path("mlmodelscope")) / "assets", bus)
+    model, sample = manifest.model, manifest.samples[0]
+    graph = await assets.fetch(model.graph_path, model.graph_checksum)
+    weights = await assets.fetch(model.weights_path, model.weights_checksum)
+    photo_file = await assets.fetch(sample.url, sample.checksum)
+    by_hand = folder / "by-hand"
+    by_hand.mkdir()
+    for path, url in ((graph, model.graph_path), (weights, model.weights_path)):
+        (by_hand / _name(url)).write_bytes(path.read_bytes())
+    return ModelFiles(
+        manifest=manifest,
+        photo=Input(name=_name(sample.url), url=sample.url, checksum=sample.checksum),
+        graph=by_hand / _name(model.graph_path),
+        photo_file=photo_file,
+        tensor_file=_tensor(manifest, photo_file, by_hand / "photo.npy"),
+    )
+
+
+def _tensor(manifest: Manifest, photo: Path, into: Path) -> Path:
+    """The very tensor that a worker makes of the photo, as a batch of one."""
+    parameters = read_parameters(msgspec.to_builtins(manifest.inputs[0].parameters))
+    image = open_image(photo.name, str(photo), parameters)
+    np.save(into, np.stack([preprocess(image, parameters)]))
+    return into
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]

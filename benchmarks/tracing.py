@@ -1,0 +1,39 @@
+"""Tracing against not tracing, and against the framework's own profiler alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.effort import Effort
+from benchmarks.overhead import both, ours, row
+from benchmarks.report import Result
+from benchmarks.rounds import Rounds, Sides, measure
+
+FRAMEWORK_BUDGET = 1.05
+MODEL_BUDGET = 1.01
+
+
+async def run(effort: Effort) -> Result:
+    """Framework level against ONNX Runtime's profiler; model level against none, both ours."""
+    framework, model = Rounds(), Rounds()
+    for _ in range(effort.generations):
+        async with both() as (bus, files, (one, two)):
+            profiled = Sides(
+                partial(ours, bus, files, "framework", effort),
+                partial(one.block, effort, profile=True),
+                partial(two.block, effort, profile=True),
+            )
+            await measure("framework level", profiled, effort, framework)
+            untraced = partial(ours, bus, files, "none", effort)
+            traced = Sides(partial(ours, bus, files, "model", effort), untraced, untraced)
+            await measure("model level", traced, effort, model)
+    return Result(
+        [
+            row("framework level / its own profiler alone", framework, effort, FRAMEWORK_BUDGET),
+            row("model level / no tracing", model, effort, MODEL_BUDGET),
+        ],
+        {
+            "framework_block_medians_ns": framework.medians(),
+            "model_block_medians_ns": model.medians(),
+        },
+    )

@@ -1,0 +1,102 @@
+"""What comes from the streams -> the store: a batch is one write a collection."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from bus import codec
+from bus.consumer import Received
+from bus.messages import (
+    EvaluationFailed,
+    EvaluationFinished,
+    Fact,
+    MetricsRecorded,
+    RunMeasured,
+    SpansRecorded,
+)
+from collector.records import (
+    Ended,
+    Update,
+    evaluation_updates,
+    fact_document,
+    metrics_document,
+    run_update,
+    spans_document,
+)
+from collector.store import Store
+
+NS = 1_000_000_000
+
+
+class Intake:
+    """Writes batches; each may be given twice. `ended` hears of evaluations that have ended."""
+
+    def __init__(
+        self, store: Store, counters: Counter[str], grace_s: float, ended: Callable[[str], None]
+    ) -> None:
+        self._store, self._counters, self._ended = store, counters, ended
+        self._grace_ns = int(grace_s * NS)
+
+    async def facts(self, received: Sequence[Received]) -> None:
+        """Store facts and bring their evaluations up to date."""
+        told = [(r, r.message) for r in received if isinstance(r.message, Fact | Ended)]
+        self._counters["unexpected"] += len(received) - len(told)
+        gone = await self._store.forgotten(fact.evaluation_id for _, fact in told)
+        told = [(r, fact) for r, fact in told if fact.evaluation_id not in gone]
+        documents = [fact_document(fact, r.data) for r, fact in told]
+        known = await self._store.insert("facts", documents)
+        due_ns = time.time_ns() + self._grace_ns
+        updates: list[Update] = []
+        for r, fact in told:
+            updates += evaluation_updates(r.subject, fact, due_ns)
+            if isinstance(fact, RunMeasured) and fact.last and fact.first_query:
+                updates.append(await self._long_run(fact))
+        await self._store.update("evaluations", updates)
+        self._count("facts", len(told), len(known))
+        for _, fact in told:
+            if isinstance(fact, EvaluationFinished | EvaluationFailed):
+                self._ended(fact.evaluation_id)
+
+    async def _long_run(self, last: RunMeasured) -> Update:
+        """The summary of a run whose times came in several messages."""
+        where = {
+            "evaluation_id": last.evaluation_id,
+            "job_id": last.job_id,
+            "attempt": last.attempt,
+            "kind": "RunMeasured",
+        }
+        durations_ns: list[int] = []
+        async for document in self._store.each("facts", where):
+            fact = codec.decode_as(document["data"], RunMeasured)
+            if fact.run == last.run:
+                durations_ns += fact.durations_ns
+        return run_update(last, durations_ns)
+
+    async def recorded(self, received: Sequence[Received]) -> None:
+        """Store batches of spans and of metrics."""
+        messages = [(r, r.message) for r in received]
+        gone = await self._store.forgotten(
+            m.evaluation_id for _, m in messages if isinstance(m, SpansRecorded | MetricsRecorded)
+        )
+        spans = [m for _, m in messages if isinstance(m, SpansRecorded)]
+        metrics = [(r, m) for r, m in messages if isinstance(m, MetricsRecorded)]
+        self._counters["unexpected"] += len(messages) - len(spans) - len(metrics)
+        batches = {
+            document["_id"]: (document, batch)
+            for batch in spans
+            if batch.evaluation_id not in gone
+            for document in [spans_document(batch)]
+        }
+        known = await self._store.insert("spans", [document for document, _ in batches.values()])
+        new = [batch for name, (_, batch) in batches.items() if name not in known]
+        self._counters["span_batches"] += len(new)
+        self._counters["spans"] += sum(max(batch.count, 0) for batch in new)
+        self._counters["duplicates"] += len(spans) - len(new)
+        samples = [metrics_document(m, r.data) for r, m in metrics if m.evaluation_id not in gone]
+        self._count("metrics", len(samples), len(await self._store.insert("metrics", samples)))
+
+    def _count(self, what: str, given: int, known: int) -> None:
+        self._counters[what] += given - known
+        self._counters["duplicates"] += known

@@ -1,0 +1,139 @@
+"""Blocks of span rows <-> numpy columns; names and tags are kept once, whoever repeats them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bus import codec
+from bus.errors import ProtocolError
+
+NO_TAGS = b"\x80"
+"""An empty MessagePack map."""
+
+Column = NDArray[np.generic]
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A span whose tags stay as they came: they are compared and stored, seldom read."""
+
+    span_id: int
+    parent_id: int
+    level: int
+    name: str
+    start_ns: int
+    duration_ns: int
+    thread: int = 0
+    correlation_id: int = 0
+    tags: msgspec.Raw = msgspec.Raw(NO_TAGS)
+
+
+_decoder = msgspec.msgpack.Decoder(list[Row])
+_encoder = msgspec.msgpack.Encoder()
+
+
+@dataclass(slots=True, eq=False)
+class Columns:
+    """Spans by column, in order of arrival; `name` and `tags` are indexes into a Vocabulary."""
+
+    span_id: NDArray[np.uint64]
+    parent_id: NDArray[np.uint64]
+    level: NDArray[np.uint8]
+    start_ns: NDArray[np.int64]
+    duration_ns: NDArray[np.int64]
+    thread: NDArray[np.int64]
+    correlation_id: NDArray[np.int64]
+    name: NDArray[np.int32]
+    tags: NDArray[np.int32]
+    run: NDArray[np.int32]
+    source: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.span_id)
+
+    def take(self, rows: NDArray[np.intp]) -> None:
+        """Keep these rows, in this order; a column at a time, so that no second copy stands."""
+        for column in fields(self):
+            setattr(self, column.name, getattr(self, column.name)[rows])
+
+
+@dataclass(slots=True, eq=False)
+class Vocabulary:
+    """Every distinct text of a timeline: names, tags (raw MessagePack maps) and sources."""
+
+    names: dict[str, int] = field(default_factory=dict)
+    tags: dict[bytes, int] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
+
+
+def read_block(block: bytes, words: Vocabulary, run: int, source: str) -> Columns:
+    """The spans of one block; ProtocolError when it is damaged."""
+    try:
+        rows = _decoder.decode(codec.open_block(block))
+        return _columns(rows, words, run, source)
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError) as exc:
+        raise ProtocolError(f"unreadable span rows: {exc}") from exc
+
+
+def _columns(rows: list[Row], words: Vocabulary, run: int, source: str) -> Columns:
+    names, tags, count = words.names, words.tags, len(rows)
+    level = np.array([r.level for r in rows], np.int64)
+    # What is no level of ours becomes 255, which clean.py repairs and counts.
+    level[(level < 0) | (level > 254)] = 255
+    return Columns(
+        span_id=np.array([r.span_id for r in rows], np.uint64),
+        parent_id=np.array([r.parent_id for r in rows], np.uint64),
+        level=level.astype(np.uint8),
+        start_ns=np.array([r.start_ns for r in rows], np.int64),
+        duration_ns=np.array([r.duration_ns for r in rows], np.int64),
+        thread=np.array([r.thread for r in rows], np.int64),
+        correlation_id=np.array([r.correlation_id for r in rows], np.int64),
+        name=np.array([names.setdefault(r.name, len(names)) for r in rows], np.int32),
+        tags=np.array([tags.setdefault(bytes(r.tags), len(tags)) for r in rows], np.int32),
+        run=np.full(count, np.int32(min(max(run, -1), 2**31 - 1))),
+        source=np.full(count, np.int32(words.sources.setdefault(source, len(words.sources)))),
+    )
+
+
+def joined(parts: list[Columns]) -> Columns:
+    """Many columns as one; empties `parts` on the way, so that the peak is one column above."""
+    whole: list[Any] = []
+    for column in fields(Columns):
+        pieces = [getattr(part, column.name) for part in parts]
+        whole.append(np.concatenate(pieces) if pieces else _empty(column.name))
+        for part in parts:
+            setattr(part, column.name, None)
+    parts.clear()
+    return Columns(*whole)
+
+
+def _empty(column: str) -> Column:
+    wide = {"span_id": np.uint64, "parent_id": np.uint64, "level": np.uint8}
+    narrow = dict.fromkeys(("name", "tags", "run", "source"), np.int32)
+    return np.empty(0, {**wide, **narrow}.get(column, np.int64))
+
+
+def pack_block(columns: Columns, names: Sequence[str], tags: Sequence[bytes]) -> bytes:
+    """Columns as a block of rows, as a worker would have sent them."""
+    raw = [msgspec.Raw(tag) for tag in tags]
+    rows = [
+        Row(span, parent, level, names[name], start, duration, thread, correlation, raw[tag])
+        for span, parent, level, name, start, duration, thread, correlation, tag in zip(
+            columns.span_id.tolist(),
+            columns.parent_id.tolist(),
+            columns.level.tolist(),
+            columns.name.tolist(),
+            columns.start_ns.tolist(),
+            columns.duration_ns.tolist(),
+            columns.thread.tolist(),
+            columns.correlation_id.tolist(),
+            columns.tags.tolist(),
+            strict=True,
+        )
+    ]
+    return codec.pack_rows(_encoder.encode(rows))

@@ -1,0 +1,185 @@
+"""May this request run, and where: a plan, or a refusal with everything that stands against it.
+
+Pure: the catalog, the registry and the load are given.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bus.errors import InputError, MLModelScopeError, UnknownNameError, nearest
+from bus.messages import Evaluate, Fits, Input, Job, Manifest, Misfit, Refused
+from coordinator.constraints import Fitting, explain, misfits, same_framework, survey
+from coordinator.jobs import plan_runs
+from coordinator.placement import Choice, choose
+from coordinator.registry import Registry
+from manifests.catalog import Catalog, NotRunnableError, UnmetVersionError, check, not_runnable
+from manifests.version import parse_reference
+
+_ID = re.compile(r"[0-9a-f]{32}")
+MOST_BATCH_SIZES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will run, where, and on what."""
+
+    manifest: Manifest
+    choice: Choice
+    inputs: list[Input]
+
+
+def admit(
+    request: Evaluate, catalog: Catalog, registry: Registry, outstanding: Mapping[str, int]
+) -> Plan | Refused:
+    """The plan for a request, or why there is none."""
+    if problem := faults(request):
+        return _refused(request, "bad_request", problem)
+    found = candidates(request, catalog)
+    if isinstance(found, Refused):
+        return found
+    if not len(registry):
+        return no_nodes(request)
+    surveys: list[Fitting] = []
+    for manifest in found:
+        surveyed = survey(manifest, request.wanted, registry.kinds())
+        choice = choose(surveyed, outstanding)
+        if choice is not None:
+            inputs = request.inputs or _samples(manifest)
+            if inputs:
+                return Plan(manifest, choice, inputs)
+            return _refused(request, "bad_request", _no_inputs(manifest))
+        surveys += surveyed
+    return _nothing_fits(request, found[0], misfits(surveys), registry)
+
+
+def faults(request: Evaluate) -> str:
+    """What is wrong with a request, all of it, or nothing."""
+    found = []
+    if not _ID.fullmatch(request.evaluation_id):
+        found.append(f"evaluation_id: expected 32 hex digits (got {request.evaluation_id[:40]!r})")
+    if not 1 <= len(request.batch_sizes) <= MOST_BATCH_SIZES:
+        count = len(request.batch_sizes)
+        found.append(f"batch_sizes: expected 1 to {MOST_BATCH_SIZES} of them (got {count})")
+    found += [
+        f"batch_sizes: expected whole numbers from 1 (got {size})"
+        for size in request.batch_sizes[:MOST_BATCH_SIZES]
+        if size < 1
+    ]
+    for name, least in (("queries", 1), ("warmup", 0), ("max_attempts", 1), ("top_k", 0)):
+        value = getattr(request, name)
+        if value < least:
+            found.append(f"{name}: expected at least {least} (got {value})")
+    if not (math.isfinite(request.timeout_s) and request.timeout_s > 0):
+        found.append(f"timeout_s: expected seconds above 0 (got {request.timeout_s})")
+    return "; ".join(found)
+
+
+def candidates(request: Evaluate | Fits, catalog: Catalog) -> list[Manifest] | Refused:
+    """The manifests that a request may mean: one version, in each framework that has it."""
+    try:
+        asked = parse_reference(request.wanted.framework)[0] if request.wanted.framework else ""
+        if request.manifest is not None:
+            return [_runnable(check(request.manifest, "the manifest in the request"))]
+        if not request.model:
+            raise InputError("expected a model's name, or a manifest")
+        narrow = (lambda name: same_framework(name, asked)) if asked else None
+        return catalog.candidates(request.model, narrow)
+    except MLModelScopeError as exc:
+        close = list(exc.nearest) if isinstance(exc, UnknownNameError) else []
+        return _refused(request, _KINDS.get(type(exc), "bad_request"), str(exc), nearest=close)
+
+
+_KINDS: dict[type[Exception], str] = {
+    UnknownNameError: "unknown_model",
+    UnmetVersionError: "unmet_version",
+    NotRunnableError: "not_runnable",
+}
+
+
+def _runnable(manifest: Manifest) -> Manifest:
+    if why := not_runnable(manifest):
+        raise NotRunnableError(f"{manifest.name} {manifest.version}: {why}")
+    return manifest
+
+
+def no_nodes(request: Evaluate | Fits) -> Refused:
+    """Nobody is there to run anything."""
+    text = "no predictor node is alive on this bus: start one, and ask again"
+    return _refused(request, "no_nodes", text)
+
+
+def _nothing_fits(
+    request: Evaluate, manifest: Manifest, groups: list[Misfit], registry: Registry
+) -> Refused:
+    name, there = manifest.framework.name, registry.frameworks()
+    wanted = parse_reference(request.wanted.framework)[0] if request.wanted.framework else name
+    unknown = next((n for n in (wanted, name) if not any(same_framework(n, t) for t in there)), "")
+    text = f"no node fits {manifest.name} {manifest.version}: {explain(groups)}"
+    close = nearest(unknown, there) if unknown else []
+    if unknown:
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there is: {', '.join(there)}"
+        text = f"no node has the framework {unknown} ({hint}); {text}"
+    return _refused(request, "nothing_fits", text, nearest=close, groups=groups)
+
+
+def _samples(manifest: Manifest) -> list[Input]:
+    """What a model brings to be tried on, each under its file's name."""
+    return [
+        Input(
+            name=urlsplit(sample.url).path.rsplit("/", 1)[-1] or sample.url,
+            url=sample.url,
+            checksum=sample.checksum,
+        )
+        for sample in manifest.samples
+    ]
+
+
+def _no_inputs(manifest: Manifest) -> str:
+    return f"inputs: expected at least one, for {manifest.name} brings no samples of its own"
+
+
+def _refused(
+    request: Evaluate | Fits,
+    kind: str,
+    text: str,
+    *,
+    nearest: list[str] | None = None,
+    groups: list[Misfit] | None = None,
+) -> Refused:
+    return Refused(
+        evaluation_id=getattr(request, "evaluation_id", ""),
+        kind=kind,
+        text=text,
+        nearest=nearest or [],
+        misfits=groups or [],
+    )
+
+
+def make_job(request: Evaluate, plan: Plan, number: int, now_ns: int) -> Job:
+    """The job of a plan; its id follows from the evaluation's, so it can be made twice."""
+    framework = plan.choice.framework
+    return Job(
+        job_id=f"{request.evaluation_id}-{number}",
+        evaluation_id=request.evaluation_id,
+        user=request.user,
+        node_id=plan.choice.node_id,
+        manifest=plan.manifest,
+        framework=framework.name,
+        framework_version=framework.version,
+        environment=framework.environment,
+        inputs=plan.inputs,
+        runs=plan_runs(request),
+        level=request.level,
+        seed=request.seed,
+        settings=request.settings,
+        top_k=request.top_k,
+        timeout_s=request.timeout_s,
+        submitted_ns=now_ns,
+        parent_span=request.parent_span,
+        traceparent=request.traceparent,
+    )

@@ -1,0 +1,200 @@
+"""Does this node fit this request, and if not, why not: every failed constraint, not the first."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from bus.errors import InputError
+from bus.messages import Failure, FrameworkSeen, Manifest, Misfit, NodeAnnounced, Wanted
+from coordinator.registry import Kind
+from manifests.version import meets, newest, normalise, parse_reference
+
+SHOWN_NODES = 8
+"""How many nodes of a group a refusal names; it always says how many there are."""
+SHOWN_GROUPS = 50
+ANOTHER_NODE = "another node"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a node stands to a request: the framework that would run it, or what fails."""
+
+    framework: FrameworkSeen | None
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """Nodes that are alike and stand alike to a request."""
+
+    fit: Fit
+    example: NodeAnnounced
+    nodes: tuple[str, ...]
+
+
+@lru_cache(maxsize=4096)
+def plain(name: str) -> str:
+    """A framework's name without what people write differently: `ONNX Runtime`, `onnxruntime`."""
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
+
+
+def same_framework(one: str, other: str) -> bool:
+    """Whether two names mean one framework."""
+    return plain(one) == plain(other)
+
+
+# ------------------------------------------------------------------ one node
+
+
+def fit(manifest: Manifest, wanted: Wanted, node: NodeAnnounced) -> Fit:
+    """Hold a node against everything that the model and the request ask for."""
+    return _pinned(_able(manifest, wanted, node), wanted, node.node_id)
+
+
+def _able(manifest: Manifest, wanted: Wanted, node: NodeAnnounced) -> Fit:
+    """The same for all nodes that are alike: everything but which node it is."""
+    framework, failures = _framework(manifest, wanted, node)
+    failures += _device(wanted, node, framework)
+    failures += _machine(wanted, node)
+    return Fit(None if failures else framework, tuple(failures))
+
+
+def _pinned(able: Fit, wanted: Wanted, node_id: str) -> Fit:
+    if not wanted.node or wanted.node == node_id:
+        return able
+    pin = Failure(constraint="node", wanted=wanted.node, has=ANOTHER_NODE)
+    return Fit(None, (*able.failures, pin))
+
+
+def _framework(
+    manifest: Manifest, wanted: Wanted, node: NodeAnnounced
+) -> tuple[FrameworkSeen | None, list[Failure]]:
+    """The newest build that both ranges admit, one for the wanted device before all others."""
+    name = manifest.framework.name
+    asked, asked_range = parse_reference(wanted.framework) if wanted.framework else (name, "")
+    if not same_framework(asked, name):
+        return None, [Failure(constraint="framework", wanted=asked, has=f"a model for {name}")]
+    here = [seen for seen in node.frameworks if same_framework(seen.name, name)]
+    if not here:
+        has = ", ".join(sorted({seen.name for seen in node.frameworks})) or "none"
+        return None, [Failure(constraint="framework", wanted=name, has=has)]
+    ranges = [text for text in (manifest.framework.version, asked_range) if text]
+    met = [seen for seen in here if all(meets(seen.version, text) for text in ranges)]
+    if not met:
+        versions = ", ".join(dict.fromkeys(seen.version for seen in here))
+        text = " and ".join(dict.fromkeys(ranges))
+        return None, [Failure(constraint=f"{name} version", wanted=text, has=versions)]
+    able = [seen for seen in met if not wanted.device or wanted.device in seen.devices] or met
+    return _newest(able), []
+
+
+def _newest(builds: list[FrameworkSeen]) -> FrameworkSeen:
+    if len(builds) == 1:
+        return builds[0]
+    readable = {seen.version: seen for seen in reversed(builds) if _readable(seen.version)}
+    return readable[newest(readable)] if readable else builds[0]
+
+
+@lru_cache(maxsize=4096)
+def _readable(version: str) -> bool:
+    try:
+        normalise(version)
+    except InputError:
+        return False
+    return True
+
+
+def _device(wanted: Wanted, node: NodeAnnounced, framework: FrameworkSeen | None) -> list[Failure]:
+    if not wanted.device:
+        return []
+    kinds = {device.kind for device in node.devices}
+    if wanted.device not in kinds:
+        has = ", ".join(sorted(kinds)) or "none"
+        return [Failure(constraint="device", wanted=wanted.device, has=has)]
+    if framework is None or wanted.device in framework.devices:
+        return []
+    has = f"{framework.name} {framework.version} for {', '.join(framework.devices) or 'no device'}"
+    return [Failure(constraint="framework device", wanted=wanted.device, has=has)]
+
+
+def _machine(wanted: Wanted, node: NodeAnnounced) -> list[Failure]:
+    failures = []
+    if wanted.arch and architecture(wanted.arch) != architecture(node.arch):
+        failures.append(Failure(constraint="arch", wanted=wanted.arch, has=node.arch or "unknown"))
+    if wanted.min_memory_bytes > node.memory_bytes:
+        least, has = gibibytes(wanted.min_memory_bytes), gibibytes(node.memory_bytes)
+        failures.append(Failure(constraint="memory", wanted=f"at least {least}", has=has))
+    if wanted.min_cores > node.cores:
+        least = f"at least {wanted.min_cores}"
+        failures.append(Failure(constraint="cores", wanted=least, has=str(node.cores)))
+    for name, value in sorted(wanted.labels.items()):
+        if node.labels.get(name) != value:
+            has = node.labels.get(name, "no such label")
+            failures.append(Failure(constraint=f"label {name}", wanted=value, has=has))
+    return failures
+
+
+_ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+
+
+def architecture(name: str) -> str:
+    """One name for each architecture: Docker says amd64 where Linux says x86_64."""
+    lower = name.lower().replace("-", "_")
+    return _ARCHITECTURES.get(lower, lower)
+
+
+def gibibytes(size_bytes: int) -> str:
+    """A size as people read it."""
+    return f"{size_bytes / 2**30:.1f} GiB"
+
+
+# ------------------------------------------------------------------ all nodes
+
+
+def survey(manifest: Manifest, wanted: Wanted, kinds: Iterable[Kind]) -> list[Fitting]:
+    """How every node stands to a request; each kind of node is looked at once."""
+    return [found for kind in kinds for found in _of_kind(manifest, wanted, kind)]
+
+
+def _of_kind(manifest: Manifest, wanted: Wanted, kind: Kind) -> Iterator[Fitting]:
+    able = _able(manifest, wanted, kind.example)
+    if not wanted.node:
+        yield Fitting(able, kind.example, kind.nodes)
+        return
+    pinned = [node_id for node_id in kind.nodes if node_id == wanted.node]
+    others = [node_id for node_id in kind.nodes if node_id != wanted.node]
+    for nodes in (pinned, others):
+        if nodes:
+            yield Fitting(_pinned(able, wanted, nodes[0]), kind.example, tuple(nodes))
+
+
+def misfits(surveyed: Iterable[Fitting]) -> list[Misfit]:
+    """The nodes that do not fit, those with the same reasons together, near misses first."""
+    groups: dict[tuple[tuple[str, str, str], ...], list[str]] = defaultdict(list)
+    reasons: dict[tuple[tuple[str, str, str], ...], list[Failure]] = {}
+    for found in surveyed:
+        if not found.fit.failures:
+            continue
+        key = tuple((f.constraint, f.wanted, f.has) for f in found.fit.failures)
+        reasons[key] = list(found.fit.failures)
+        groups[key].extend(found.nodes)
+    ordered = sorted(groups.items(), key=lambda group: (len(group[0]), -len(group[1]), group[0]))
+    return [
+        Misfit(nodes=sorted(nodes)[:SHOWN_NODES], count=len(nodes), failures=reasons[key])
+        for key, nodes in ordered[:SHOWN_GROUPS]
+    ]
+
+
+def explain(groups: list[Misfit]) -> str:
+    """The nearest misses in one sentence, for people."""
+    parts = []
+    for group in groups[:3]:
+        who = group.nodes[0] if group.count == 1 else f"{group.count} nodes"
+        why = ", ".join(f"{f.constraint}: wanted {f.wanted}, has {f.has}" for f in group.failures)
+        parts.append(f"{who} ({why})")
+    more = f" and {len(groups) - 3} more reasons" if len(groups) > 3 else ""
+    return "; ".join(parts) + more

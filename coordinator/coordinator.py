@@ -1,0 +1,342 @@
+"""Coordinator: answers requests; follows nodes, models, jobs and facts; lets the rest decide."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from bus import subjects
+from bus.buckets import Watch
+from bus.codec import pack_rows
+from bus.connection import Bus
+from bus.consumer import Consumer, Received
+from bus.errors import BusError, MLModelScopeError, StaleError
+from bus.messages import (
+    LEVELS,
+    Cancel,
+    Done,
+    Evaluate,
+    EvaluationRecord,
+    Fits,
+    Fitting,
+    JobFailed,
+    JobFinished,
+    ListModels,
+    ListNodes,
+    Manifest,
+    Message,
+    Models,
+    NodeAlive,
+    NodeAnnounced,
+    Nodes,
+    NodeSeen,
+    Refused,
+    Span,
+    SpansRecorded,
+    Undecodable,
+)
+from bus.service import Service
+from coordinator.admission import admit, candidates, no_nodes
+from coordinator.attempts import Attempts, accepted
+from coordinator.board import Board
+from coordinator.constraints import misfits, survey
+from coordinator.placement import in_order
+from coordinator.registry import Registry
+from coordinator.sweep import Sweep
+from manifests.catalog import Catalog, not_runnable, shipped
+
+log = logging.getLogger(__name__)
+
+APPLICATION = LEVELS.index("application")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """sweep_s: how often everything is looked at, beside what is heard of at once."""
+
+    sweep_s: float = 2.0
+
+
+class Coordinator(Service):
+    """One of any number of coordinators: it keeps nothing that is not in a bucket."""
+
+    name = "coordinator"
+
+    def __init__(self, bus: Bus, settings: Settings | None = None) -> None:
+        super().__init__()
+        self._bus, self._settings = bus, settings or Settings()
+        self._registry, self._catalog, self._board = Registry(), Catalog(), Board()
+        self._manifests: dict[str, Manifest] = {}
+        self._attempts = Attempts(bus, self._board, self._registry, self.counters)
+        self._sweep = Sweep(self._attempts, self._board, self._registry, self._catalog)
+        self._watches: list[Watch] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._facts: Consumer | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    # ---------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Learn what there is, then begin to answer."""
+        await self._seed()
+        await self._board.start(self._bus)
+        for name, seen in (
+            (subjects.MANIFESTS_BUCKET, self._saw_manifest),
+            (subjects.NODES_BUCKET, self._saw_node),
+            (subjects.ALIVE_BUCKET, self._saw_heartbeat),
+        ):
+            bucket = await self._bus.bucket(name)
+            self._watches.append(await bucket.watch(seen))
+        await self._bus.serve(
+            self.name,
+            {
+                subjects.EVALUATE: self._evaluate,
+                subjects.CANCEL: self._cancel,
+                subjects.FITS: self._fits,
+                subjects.NODES: self._nodes,
+                subjects.MODELS: self._models,
+            },
+        )
+        # After serve(): its round trip tells that the server has our subscriptions by now.
+        kinds = [subjects.facts_of_kind(kind.__name__) for kind in (JobFinished, JobFailed)]
+        self._facts = await self._bus.consume(
+            subjects.FACTS_STREAM, subjects.COORDINATOR_FACTS, kinds, self._heard
+        )
+        self._sweeper = asyncio.create_task(self._keep_sweeping())
+
+    async def stop(self) -> None:
+        """Finish what is in hand, take nothing new."""
+        sweeper, self._sweeper = self._sweeper, None
+        self._stopping = True
+        self._wake.set()
+        if sweeper is not None:
+            # Not cancelled: that could fall between a record and what is said of it.
+            await asyncio.wait([sweeper])
+        if self._facts is not None:
+            await self._facts.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
+        for watch in self._watches:
+            await watch.stop()
+        await self._board.stop()
+
+    def not_ready(self) -> str:
+        """Why nothing can be asked of it now, or nothing."""
+        if self._sweeper is None:
+            return "not started, or stopped"
+        return "" if self._bus.connected else f"the bus at {self._bus.url} is not connected"
+
+    def status(self) -> dict[str, object]:
+        """Nodes, jobs by state, and what waits for each node."""
+        return {
+            "nodes": [node.node_id for node in self._registry.alive()],
+            "models": len(self._manifests),
+            "jobs": self._board.states(),
+            "queues": dict(self._board.outstanding),
+        }
+
+    async def _seed(self) -> None:
+        """The package's manifests, unless somebody has published them (or others) already."""
+        bucket = await self._bus.bucket(subjects.MANIFESTS_BUCKET)
+        for manifest in shipped():
+            try:
+                await bucket.create(manifest_key(manifest), Models(models=[manifest]))
+            except StaleError:
+                continue
+
+    async def _keep_sweeping(self) -> None:
+        while not self._stopping:
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._settings.sweep_s)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            if self._stopping:
+                return
+            try:
+                await self._sweep.run()
+            except Exception:
+                # Whatever it was: the next sweep looks at everything again.
+                self.counters["failed_sweeps"] += 1
+                log.exception("sweep failed")
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it after the answer has gone out; stop() waits for it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---------------------------------------------------------------- what is seen
+
+    def _saw_node(self, key: str, message: Message | None, _: int) -> None:
+        node = message if isinstance(message, NodeAnnounced) else None
+        if self._sweep.gone(self._registry.announced(key, node)):
+            self._wake.set()
+
+    def _saw_heartbeat(self, key: str, message: Message | None, _: int) -> None:
+        if isinstance(message, NodeAlive):
+            gone = self._registry.heard(key, message.incarnation)
+        else:
+            gone = self._registry.silent(key)
+        if self._sweep.gone(gone):
+            self._wake.set()
+
+    def _saw_manifest(self, key: str, message: Message | None, _: int) -> None:
+        known = self._manifests.pop(key, None)
+        if known is not None:
+            self._catalog.remove(known)
+        if not isinstance(message, Models):
+            return
+        for manifest in message.models[:1]:
+            try:
+                self._catalog.add(manifest)
+            except MLModelScopeError as exc:
+                self.counters["bad_manifests"] += 1
+                log.warning("manifest left out", extra={"key": key, "error": str(exc)})
+                continue
+            self._manifests[key] = manifest
+
+    async def _heard(self, batch: list[Received]) -> None:
+        await asyncio.gather(*(self._heard_one(received) for received in batch))
+
+    async def _heard_one(self, received: Received) -> None:
+        try:
+            if isinstance(received.message, JobFinished | JobFailed):
+                await self._attempts.heard(received.message)
+        except BusError as exc:
+            log.warning("fact put back", extra={"subject": received.subject, "error": str(exc)})
+            await received.nak(1.0)
+            return
+        await received.ack()
+
+    # ---------------------------------------------------------------- what is asked
+
+    async def _evaluate(self, request: Message) -> Message:
+        if not isinstance(request, Evaluate):
+            return _not("Evaluate", request)
+        began_ns = time.time_ns()
+        self.counters["requests"] += 1
+        plan = admit(request, self._catalog, self._registry, self._board.outstanding)
+        if isinstance(plan, Refused):
+            # What was accepted stays accepted, even if nothing would fit it now.
+            known = None
+            if plan.kind != "bad_request":
+                known = await self._board.evaluation(request.evaluation_id)
+            if known is not None:
+                return accepted(known)
+            self.counters["refused"] += 1
+            return plan
+        record, published = await self._attempts.place(request, plan, began_ns)
+        if published:
+            self._later(self._after_placing(record, began_ns, time.time_ns()))
+        return accepted(record)
+
+    async def _after_placing(self, record: EvaluationRecord, began_ns: int, placed_ns: int) -> None:
+        request = record.request
+        try:
+            for placed in record.jobs:
+                await self._attempts.mark_published(placed.job_id, 1)
+            if LEVELS.index(request.level) >= APPLICATION:
+                spans = _route_span(record, began_ns, placed_ns)
+                subject = subjects.span("coordinator", request.user, request.evaluation_id)
+                dedupe = f"{request.evaluation_id}.route"
+                await self._bus.record(subject, spans, dedupe=dedupe)
+        except BusError as exc:
+            # The sweep publishes again what is not marked; a span less is said by its absence.
+            self.counters["unmarked"] += 1
+            log.warning("not marked", extra={"id": request.evaluation_id, "error": str(exc)})
+
+    async def _cancel(self, request: Message) -> Message:
+        if not isinstance(request, Cancel):
+            return _not("Cancel", request)
+        evaluation_id = request.evaluation_id
+        record = await self._board.evaluation(evaluation_id) if evaluation_id.isalnum() else None
+        if record is None:
+            text = f"there is no evaluation {evaluation_id[:40]!r}: expected the whole id of one"
+            return Refused(evaluation_id=evaluation_id, kind="bad_request", text=text)
+        if record.state == "running":
+            await self._attempts.cancel(record, f"cancelled by {request.user}")
+            record = await self._board.evaluation(evaluation_id) or record
+            if record.state == "cancelled":
+                return Done(text=f"evaluation {evaluation_id} is cancelled")
+        return Done(text=f"evaluation {evaluation_id} was {record.state} already")
+
+    async def _fits(self, request: Message) -> Message:
+        if not isinstance(request, Fits):
+            return _not("Fits", request)
+        found = candidates(request, self._catalog)
+        if isinstance(found, Refused):
+            return found
+        if not len(self._registry):
+            return no_nodes(request)
+        surveys = [survey(m, request.wanted, self._registry.kinds()) for m in found]
+        together = [one for surveyed in surveys for one in surveyed]
+        nodes = dict.fromkeys(in_order(together, self._board.outstanding))
+        return Fitting(nodes=list(nodes), misfits=misfits(together))
+
+    async def _nodes(self, request: Message) -> Message:
+        if not isinstance(request, ListNodes):
+            return _not("ListNodes", request)
+        load = self._board.outstanding
+        return Nodes(
+            nodes=[
+                NodeSeen(node=node, outstanding=load[node.node_id])
+                for node in self._registry.alive()
+            ]
+        )
+
+    async def _models(self, request: Message) -> Message:
+        if not isinstance(request, ListModels):
+            return _not("ListModels", request)
+        try:
+            found = (
+                self._catalog.versions(request.model)
+                if request.model
+                else [m for m in self._catalog.all() if not m.hidden]
+            )
+        except MLModelScopeError:
+            found = []
+        why = {f"{m.name}@{m.version}": text for m in found if (text := not_runnable(m))}
+        return Models(models=found, not_runnable=why)
+
+
+def manifest_key(manifest: Manifest) -> str:
+    """Where a manifest lies in the bucket mlms_manifests."""
+    parts = (manifest.name, manifest.version, manifest.framework.name)
+    return ".".join(subjects.token(part) for part in parts)
+
+
+def _not(expected: str, got: Message) -> Undecodable:
+    return Undecodable(text=f"expected {expected}, got {type(got).__name__}")
+
+
+def _route_span(record: EvaluationRecord, began_ns: int, placed_ns: int) -> SpansRecorded:
+    """From the request's arrival to the job in its node's queue."""
+    request = record.request
+    duration_ns = max(0, placed_ns - began_ns)
+    span = Span(
+        span_id=secrets.randbelow(2**63 - 1) + 1,
+        parent_id=request.parent_span,
+        level=APPLICATION,
+        name="route",
+        start_ns=began_ns,
+        duration_ns=duration_ns,
+        tags={"nodes": [placed.node_id for placed in record.jobs]},
+    )
+    return SpansRecorded(
+        evaluation_id=request.evaluation_id,
+        source="coordinator",
+        batch=0,
+        levels={LEVELS[APPLICATION]: 1},
+        count=1,
+        first_start_ns=began_ns,
+        last_end_ns=began_ns + duration_ns,
+        block=pack_rows([span]),
+    )

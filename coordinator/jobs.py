@@ -1,0 +1,170 @@
+"""The states of a job and of an evaluation, and the moves between them: pure.
+
+    job:         queued -> running -> finished | failed | cancelled
+                 queued | running  -> queued, one attempt later (lose)
+    evaluation:  running -> finished | failed | cancelled
+
+The move from queued to running is the node's own: it writes its incarnation into the record by
+compare-and-set before it runs anything, so no function here does it. A fact of the current
+attempt also ends a job that still reads `queued`: its number and its node say whose it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from bus.errors import MLModelScopeError
+from bus.messages import (
+    LEVELS,
+    Evaluate,
+    EvaluationRecord,
+    JobFailed,
+    JobFinished,
+    JobOutcome,
+    JobRecord,
+    Level,
+    Run,
+)
+from coordinator.placement import Choice
+
+OPEN = frozenset({"queued", "running"})
+"""The states of a job that has not ended."""
+
+RETRIED = frozenset({"node_lost", "worker_died"})
+"""Kinds of failure that say nothing about the model: another attempt may well succeed."""
+
+MEASURED: tuple[Level, ...] = ("framework",)
+"""The levels deeper than `model` that workers of this version can look at."""
+
+
+class IllegalMoveError(MLModelScopeError):
+    """A record that cannot move as it was told to."""
+
+    kind = "illegal_move"
+
+    def __init__(self, move: str, what: str, state: str) -> None:
+        self.move, self.state = move, state
+        super().__init__(f"cannot {move} {what}: it is {state}, expected queued or running")
+
+
+# ------------------------------------------------------------------ a job
+
+
+def concerns(record: JobRecord, fact: JobFinished | JobFailed) -> bool:
+    """Whether a fact is of the attempt that counts; all others come too late."""
+    return (fact.attempt, fact.node_id) == (record.attempt, record.node_id)
+
+
+def finish(record: JobRecord, now_ns: int) -> JobRecord:
+    """The current attempt ran to its end."""
+    _need_open(record, "finish")
+    return replace(record, state="finished", changed_ns=now_ns)
+
+
+def fail(record: JobRecord, kind: str, text: str, now_ns: int) -> JobRecord:
+    """The job ended without a result."""
+    _need_open(record, "fail")
+    return replace(record, state="failed", kind=kind, text=text, changed_ns=now_ns)
+
+
+def cancel(record: JobRecord, text: str, now_ns: int) -> JobRecord:
+    """Somebody wants it no more; the node watches the record and stops."""
+    _need_open(record, "cancel")
+    return replace(record, state="cancelled", kind="cancelled", text=text, changed_ns=now_ns)
+
+
+def lose(record: JobRecord, choice: Choice, now_ns: int) -> JobRecord:
+    """The current attempt came to nothing: the next one, queued where `choice` says."""
+    _need_open(record, "lose")
+    attempt = record.attempt + 1
+    job = replace(
+        record.job,
+        attempt=attempt,
+        node_id=choice.node_id,
+        framework=choice.framework.name,
+        framework_version=choice.framework.version,
+        environment=choice.framework.environment,
+    )
+    return replace(
+        record,
+        job=job,
+        state="queued",
+        attempt=attempt,
+        node_id=choice.node_id,
+        incarnation="",
+        excluded=list(dict.fromkeys([*record.excluded, record.node_id])),
+        published=False,
+        changed_ns=now_ns,
+    )
+
+
+def mark_published(record: JobRecord, attempt: int) -> JobRecord | None:
+    """The attempt lies in its node's queue; None where there is nothing left to say."""
+    if record.state != "queued" or record.attempt != attempt or record.published:
+        return None
+    return replace(record, published=True)
+
+
+def _need_open(record: JobRecord, move: str) -> None:
+    if record.state not in OPEN:
+        raise IllegalMoveError(move, f"job {record.job.job_id}", record.state)
+
+
+def outcome(record: JobRecord, facts: int) -> JobOutcome:
+    """How a job ended; facts: how many its accepted attempt told."""
+    return JobOutcome(
+        job_id=record.job.job_id,
+        node_id=record.node_id,
+        attempt=record.attempt,
+        state=record.state,
+        facts=facts,
+        kind=record.kind,
+        text=record.text,
+    )
+
+
+# ------------------------------------------------------------------ an evaluation
+
+
+def end(
+    record: EvaluationRecord, jobs: Sequence[JobRecord], now_ns: int
+) -> EvaluationRecord | None:
+    """The evaluation as its jobs left it; None while one of them has not ended."""
+    if record.state != "running":
+        raise IllegalMoveError("end", f"evaluation {record.request.evaluation_id}", record.state)
+    if any(job.state in OPEN for job in jobs) or len(jobs) < len(record.jobs):
+        return None
+    for state in ("cancelled", "failed"):
+        for job in jobs:
+            if job.state == state:
+                return replace(record, state=state, kind=job.kind, text=job.text, ended_ns=now_ns)
+    return replace(record, state="finished", ended_ns=now_ns)
+
+
+# ------------------------------------------------------------------ the runs of a job
+
+
+def plan_runs(request: Evaluate) -> list[Run]:
+    """What a job runs: for each batch size the plain run, then one for each deeper level.
+
+    A profile slows what it looks at, so each number is taken from the shallowest run that has it.
+    """
+    depth = LEVELS.index(request.level)
+    shallow = LEVELS[min(depth, LEVELS.index("model"))]
+    deeper = [level for level in MEASURED if LEVELS.index(level) <= depth]
+    return [
+        Run(
+            index=index,
+            batch_size=batch_size,
+            level=level,
+            queries=request.queries,
+            warmup=request.warmup,
+        )
+        for index, (batch_size, level) in enumerate(
+            (batch_size, level)
+            for batch_size in request.batch_sizes
+            for level in (shallow, *deeper)
+        )
+    ]

@@ -1,0 +1,143 @@
+"""Versions and version ranges: the only place that knows how either is written.
+
+Versions are semantic versions; short ones are padded (1.0 is 1.0.0) and Python's spellings are
+understood (2.0.0rc1 is 2.0.0-rc.1). Ranges are npm's: ^1.x, ~1.2, >=1 <2, 1.13, =1.2.3, 1 - 2, ||.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+import nodesemver
+import semver
+
+from bus.errors import InputError
+
+ANY = frozenset({"", "*", "x", "X", "latest", "any"})
+"""Ranges that ask for nothing: they admit pre-releases too, which npm's `*` would not."""
+
+LONGEST = 256  # characters of a version or a range: both come from strangers
+
+_VERSION = re.compile(
+    r"v?(?P<major>\d+)(?:\.(?P<minor>\d+))?(?:\.(?P<patch>\d+))?(?P<more>(?:\.\d+)*)"
+    r"(?:[._-]?(?P<stage>alpha|beta|preview|pre|rc|dev|post|a|b|c)[._-]?(?P<step>\d*))?"
+    r"(?:-(?P<suffix>[0-9A-Za-z.-]+))?(?:\+(?P<build>[0-9A-Za-z.-]+))?",
+    re.IGNORECASE,
+)
+_STAGES = {"a": "alpha", "b": "beta", "c": "rc", "pre": "rc", "preview": "rc"}
+# Python's pre-releases inside a range: >=2.0.0rc1
+_PYTHON_PRERELEASE = re.compile(r"\d+(?:\.\d+)*[._]?(?:alpha|beta|rc|dev|a|b|c)\.?\d*(?![\w.*-])")
+_COMPARATOR = re.compile(
+    r"(?:\^|~>?|>=|<=|>|<|=)?v?(?:\d+|[xX*])(?:\.(?:\d+|[xX*])){0,2}"
+    r"(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?"
+)
+_AFTER_OPERATOR = re.compile(r"([\^~<>=])\s+")
+_EXPECTED_RANGE = "a range such as ^1.x, ~1.2, >=1 <2, 1.13, =1.2.3, ^1 || ^2 or *"
+
+
+@lru_cache(maxsize=65536)
+def normalise(text: str) -> str:
+    """`text` as a whole semantic version."""
+    match = _VERSION.fullmatch(text.strip()) if len(text) <= LONGEST else None
+    if match is None:
+        raise _not_a_version(text)
+    numbers = ".".join(str(int(match[part] or 0)) for part in ("major", "minor", "patch"))
+    before, build = _labels(match)
+    whole = numbers + (f"-{before}" if before else "") + (f"+{build}" if build else "")
+    if not semver.Version.is_valid(whole):
+        raise _not_a_version(text)
+    return whole
+
+
+def _labels(match: re.Match[str]) -> tuple[str, str]:
+    """The pre-release and the build of a version.
+
+    Semantic versions have no fourth number and no post-release: both become part of the build.
+    """
+    before = [match["suffix"]] if match["suffix"] else []
+    build = [match["more"].strip(".")] if match["more"] else []
+    stage, step = (match["stage"] or "").lower(), match["step"]
+    if stage:
+        label = _STAGES.get(stage, stage) + (f".{int(step)}" if step else "")
+        (build if stage == "post" else before).insert(0, label)
+    if match["build"]:
+        build.append(match["build"])
+    return "-".join(before), ".".join(build)
+
+
+def _not_a_version(text: str) -> InputError:
+    return InputError(
+        f"{_short(text)} is no version: expected one such as 1.2.3, 1.0 or 2.0.0-rc.1"
+    )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")
+
+
+@lru_cache(maxsize=4096)
+def _range(text: str) -> nodesemver.Range | None:
+    """The parsed range, None for any version."""
+    plain = text.strip()
+    if plain in ANY:
+        return None
+    if len(plain) > LONGEST:
+        raise InputError(f"a range of {len(plain)} characters: expected at most {LONGEST}")
+    # Python writes `==1.2` and joins by commas; both mean the same here.
+    plain = plain.replace("==", "=").replace(",", " ")
+    plain = _PYTHON_PRERELEASE.sub(lambda found: normalise(found[0]), plain)
+    plain = _AFTER_OPERATOR.sub(r"\1", plain)
+    # node-semver drops what it cannot read as long as something remains: so each part is looked at.
+    for part in plain.split("||"):
+        words = part.split()
+        if len(words) == 3 and words[1] == "-":
+            words = [words[0], words[2]]
+        if not all(_COMPARATOR.fullmatch(word) for word in words):
+            raise InputError(f"{_short(text)} is no version range: expected {_EXPECTED_RANGE}")
+    try:
+        return nodesemver.make_range(plain, loose=True)
+    except ValueError as exc:
+        raise InputError(f"{_short(text)} is no version range: expected {_EXPECTED_RANGE}") from exc
+
+
+def check_range(text: str) -> None:
+    """InputError unless `text` is a range."""
+    _range(text)
+
+
+@lru_cache(maxsize=65536)
+def meets(version: str, wanted: str) -> bool:
+    """Whether a version lies in a range; one that cannot be read lies only in the range of all."""
+    parsed = _range(wanted)
+    if parsed is None:
+        return True
+    try:
+        return parsed.test(normalise(version))
+    except InputError:
+        return False
+
+
+def order(version: str) -> semver.Version:
+    """What versions sort by."""
+    return semver.Version.parse(normalise(version))
+
+
+def newest(versions: Iterable[str]) -> str:
+    """The newest release; the newest pre-release only where nothing was released."""
+    known = list(versions)
+    if not known:
+        raise InputError("no versions to choose the newest of: expected at least one")
+    return max(known, key=lambda text: (order(text).prerelease is None, order(text)))
+
+
+def parse_reference(text: str) -> tuple[str, str]:
+    """`AlexNet@^1` as its name and its range; without `@` any version is meant."""
+    name, found, wanted = text.strip().rpartition("@")
+    if not found:
+        name, wanted = wanted, ""
+    if not name.strip():
+        raise InputError(f"{_short(text)} has no name: expected `name` or `name@range`")
+    check_range(wanted)
+    return name.strip(), wanted.strip()

@@ -1,0 +1,409 @@
+"""The command line: what a person types, checked; the work is done in the modules beside it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from bus.errors import (
+    InputError,
+    ManifestError,
+    MLModelScopeError,
+    NotStoredError,
+    RefusedError,
+    UnknownNameError,
+)
+
+OK, FAILED, USAGE, NOTHING_FITS, INTERRUPTED = 0, 1, 2, 3, 130
+USAGE_KINDS = ("bad_request", "unknown_model", "unknown_framework", "not_runnable")
+Output = Literal["table", "json", "csv"]
+
+app = App(
+    name="mlmodelscope",
+    help="How accurate, how fast and how costly is this model, on that framework, on that "
+    "machine, and why?\n\nExit codes: 0 done; 1 the evaluation (or the system) failed; 2 wrong "
+    "usage; 3 no node fits. Each command has examples: `mlmodelscope evaluate --help`.",
+    version_flags=["--version"],
+    help_format="markdown",
+)
+WHERE = Group("Which system", sort_key=90)
+
+
+@Parameter(name="*", group=WHERE)
+@dataclass(frozen=True)
+class Where:
+    """The system that a command talks to."""
+
+    bus: Annotated[str, Parameter(env_var="MLMS_BUS_URL")] = ""
+    """NATS URL of a running system. Without it, the embedded one of your data folder is used
+    (MLMS_HOME): started if need be, joined if it runs."""
+    user: Annotated[str, Parameter(env_var="MLMS_USER")] = ""
+    """Whose evaluations these are. Default: your login name."""
+
+
+@app.command
+def evaluate(
+    model: str,
+    *,
+    input: list[str] | None = None,
+    batch_size: str = "1",
+    runs: int = 100,
+    warmup: int = 5,
+    trace: str = "model",
+    framework: str = "",
+    device: str = "cpu",
+    node: str = "",
+    threads: int = 0,
+    seed: int = 0,
+    top: int = 5,
+    timeout: float = 600.0,
+    output: Output = "table",
+    timeline: Path | None = None,
+    where: Where = Where(),
+) -> int:
+    """Evaluate a model: what it says, how fast it is, and where the time goes.
+
+    Examples:
+
+        mlmodelscope evaluate EfficientNet-Lite0
+
+        mlmodelscope evaluate EfficientNet-Lite0 --input photo.jpg --batch-size 1,2,4,8 \
+--trace framework
+
+        mlmodelscope evaluate EfficientNet-Lite0@^1 --framework 'onnxruntime@>=1.20' --output json
+
+        mlmodelscope evaluate ./my-model.yml --input images/ --runs 500 --threads 1
+
+    Parameters
+    ----------
+    model
+        A model's name, `name@range` (`AlexNet@^1`), or the path of a manifest (.yml).
+    input
+        A file, a folder or a URL; may be given several times. Default: the model's own samples.
+    batch_size
+        Batch sizes to measure, separated by commas.
+    runs
+        Measured queries per batch size. p99 needs 100.
+    warmup
+        Queries before the measured ones, not counted.
+    trace
+        How deep to look: none, application, model, framework, library, system, hardware or full.
+        Deeper levels are measured in runs of their own, so that they do not slow the others.
+    framework
+        `name` or `name@range` of the framework to run it on.
+    device
+        cpu, gpu or other.
+    node
+        Run on this node and no other.
+    threads
+        Threads of the framework within one operator; 0 leaves it to the framework.
+    seed
+        Seed of everything that is drawn.
+    top
+        How many classes to show per input.
+    timeout
+        Seconds after which the job is stopped.
+    output
+        table for people, json or csv for programs.
+    timeline
+        Also write the timeline there, as Chrome trace JSON (`.json` or `.json.gz`).
+    """
+    from mlmodelscope import evaluating
+
+    return _run(
+        evaluating.evaluate,
+        where,
+        evaluating.Asked(
+            model=model,
+            inputs=tuple(input or ()),
+            batch_sizes=_batch_sizes(batch_size),
+            runs=runs,
+            warmup=warmup,
+            trace=_level(trace),
+            framework=framework,
+            device=device,
+            node=node,
+            threads=threads,
+            seed=seed,
+            top_k=top,
+            timeout_s=timeout,
+        ),
+        output,
+        timeline,
+    )
+
+
+@app.command
+def models(model: str = "", *, output: Output = "table", where: Where = Where()) -> int:
+    """List the models that can be evaluated.
+
+    Examples:
+
+        mlmodelscope models
+
+        mlmodelscope models EfficientNet-Lite0 --output json
+
+    Parameters
+    ----------
+    model
+        Only this name, or `name@range`.
+    """
+    from mlmodelscope import listing
+
+    return _run(listing.models, where, model, output)
+
+
+@app.command
+def nodes(*, output: Output = "table", where: Where = Where()) -> int:
+    """List the nodes that are alive, what they can do and what they cannot measure.
+
+    Examples:
+
+        mlmodelscope nodes
+
+        mlmodelscope nodes --bus nats://10.0.0.5:4222 --output json
+    """
+    from mlmodelscope import listing
+
+    return _run(listing.nodes, where, output)
+
+
+@app.command
+def history(
+    *,
+    model: str = "",
+    framework: str = "",
+    node: str = "",
+    state: str = "",
+    limit: int = 20,
+    output: Output = "table",
+    where: Where = Where(),
+) -> int:
+    """List past evaluations, newest first.
+
+    Examples:
+
+        mlmodelscope history
+
+        mlmodelscope history --model EfficientNet-Lite0 --state finished --limit 5
+
+    Parameters
+    ----------
+    state
+        running, finished, failed or cancelled.
+    """
+    from mlmodelscope import listing
+
+    filters = {"model": model, "framework": framework, "node": node, "state": state}
+    return _run(listing.history, where, {**filters, "limit": limit}, output)
+
+
+@app.command
+def show(evaluation: str, *, output: Output = "table", where: Where = Where()) -> int:
+    """Show a past evaluation as `evaluate` printed it.
+
+    Examples:
+
+        mlmodelscope show last
+
+        mlmodelscope show 4bf92f35 --output json
+
+    Parameters
+    ----------
+    evaluation
+        Its id, the first digits of it (4 or more), or `last`.
+    """
+    from mlmodelscope import evaluating
+
+    return _run(evaluating.show, where, evaluation, output)
+
+
+@app.command
+def timeline(
+    evaluation: str,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    where: Where = Where(),
+) -> int:
+    """Write an evaluation's timeline as Chrome trace JSON, for https://ui.perfetto.dev.
+
+    Examples:
+
+        mlmodelscope timeline last -o trace.json
+
+        mlmodelscope timeline 4bf92f35 -o trace.json.gz
+
+    Parameters
+    ----------
+    evaluation
+        Its id, the first digits of it (4 or more), or `last`.
+    output
+        `FILE.json` or `FILE.json.gz`. Default: `timeline-<id>.json.gz` here.
+    """
+    from mlmodelscope import evaluating
+
+    return _run(evaluating.write_timeline, where, evaluation, output)
+
+
+@app.command
+def delete(evaluation: str, *, where: Where = Where()) -> int:
+    """Forget an evaluation: its facts, spans and timeline.
+
+    Examples:
+
+        mlmodelscope delete 4bf92f35
+    """
+    from mlmodelscope import listing
+
+    return _run(listing.delete, where, evaluation)
+
+
+@app.command
+def up(*, verbose: bool = False) -> int:
+    """Run everything on this machine until Ctrl-C: bus, database, coordinator, collector, node.
+
+    Other commands on the same data folder (MLMS_HOME) join it.
+
+    Examples:
+
+        mlmodelscope up
+
+        MLMS_HOME=/data/mlms mlmodelscope up
+    """
+    from mlmodelscope import running
+
+    return _guarded(lambda: running.up(os.environ))
+
+
+STATUS_HELP = "HOST:PORT of /healthz, /readyz, /status and /metrics; port 0 takes a free one."
+Status = Annotated[str, Parameter(help=STATUS_HELP, env_var="MLMS_STATUS")]
+BusUrl = Annotated[str, Parameter(help="NATS URL.", env_var="MLMS_BUS_URL")]
+LOCAL_BUS = "nats://127.0.0.1:4222"
+
+
+@app.command
+def coordinator(*, bus: BusUrl = LOCAL_BUS, status: Status = "127.0.0.1:0") -> int:
+    """Run one coordinator; any number may run.
+
+    Examples:
+
+        mlmodelscope coordinator --bus nats://10.0.0.5:4222 --status 0.0.0.0:7401
+    """
+    from mlmodelscope import running
+
+    return _guarded(lambda: running.role("coordinator", bus, status, os.environ))
+
+
+@app.command
+def collector(
+    *,
+    bus: BusUrl = LOCAL_BUS,
+    mongo: Annotated[
+        str, Parameter(env_var="MLMS_MONGO_URL", help="MongoDB URL.")
+    ] = "mongodb://127.0.0.1:27017",
+    status: Status = "127.0.0.1:0",
+) -> int:
+    """Run one collector; any number may run on one database.
+
+    Examples:
+
+        mlmodelscope collector --bus nats://10.0.0.5:4222 --mongo mongodb://10.0.0.6:27017
+    """
+    from mlmodelscope import running
+
+    return _guarded(lambda: running.role("collector", bus, status, os.environ, mongo_url=mongo))
+
+
+@app.command(name="node")
+def one_node(
+    *,
+    bus: BusUrl = LOCAL_BUS,
+    id: Annotated[str | None, Parameter(help="Its name. Default: the host's.")] = None,
+    labels: Annotated[str | None, Parameter(help="key=value,key=value")] = None,
+    status: Status = "127.0.0.1:0",
+) -> int:
+    """Run one predictor node: it takes jobs and measures them.
+
+    Examples:
+
+        mlmodelscope node --bus nats://10.0.0.5:4222 --labels room=12,owner=ann
+    """
+    from mlmodelscope import running
+
+    return _guarded(
+        lambda: running.role("node", bus, status, os.environ, node_id=id, labels=labels)
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point of `mlmodelscope`: parse, run, and leave with a documented exit code."""
+    try:
+        code = app(arguments, exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        code = USAGE  # cyclopts has said what was wrong
+    sys.exit(code if isinstance(code, int) else OK)
+
+
+def _run(command: Callable[..., Coroutine[Any, Any, int]], where: Where, *rest: Any) -> int:
+    def with_client() -> int:
+        from bus import loop
+        from mlmodelscope.client import Client
+
+        client = Client(where.bus, user=where.user)
+        return loop.run(command(client, *rest))
+
+    return _guarded(with_client)
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    """Run a command; an error becomes one message on stderr and an exit code."""
+    try:
+        return command()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK  # whoever read us has seen enough
+    except MLModelScopeError as exc:
+        from mlmodelscope.tables import print_error
+
+        print_error(exc)
+        return exit_code(exc)
+
+
+def exit_code(exc: MLModelScopeError) -> int:
+    """Which exit code an error has."""
+    if isinstance(exc, RefusedError):
+        return USAGE if exc.kind in USAGE_KINDS else NOTHING_FITS
+    usage = (InputError, ManifestError, NotStoredError, UnknownNameError)
+    return USAGE if isinstance(exc, usage) else FAILED
+
+
+def _batch_sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise _usage(f"--batch-size {text!r}: expected whole numbers like 1,2,4,8")
+    return tuple(dict.fromkeys(sizes))
+
+
+def _level(text: str) -> Any:
+    from bus.messages import LEVELS
+
+    if text not in LEVELS:
+        raise _usage(str(UnknownNameError("trace level", text, LEVELS)))
+    return text
+
+
+def _usage(text: str) -> SystemExit:
+    print(text, file=sys.stderr)
+    return SystemExit(USAGE)

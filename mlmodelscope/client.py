@@ -1,0 +1,243 @@
+"""Client: asks for evaluations over the bus, and for what is known and what was stored."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from analysis.summary import Result, summarize
+from bus import subjects
+from bus.codec import decode, decode_as
+from bus.connection import Bus
+from bus.errors import NotStoredError, RefusedError
+from bus.messages import (
+    Accepted,
+    Cancel,
+    Delete,
+    Done,
+    Evaluate,
+    Fits,
+    Fitting,
+    GetEvaluation,
+    GetTimeline,
+    History,
+    HistoryRow,
+    Level,
+    ListHistory,
+    ListModels,
+    ListNodes,
+    Manifest,
+    Message,
+    MetricsRecorded,
+    Models,
+    Nodes,
+    NodeSeen,
+    NotFound,
+    Refused,
+    TimelineChunk,
+    Wanted,
+)
+from bus.messages import Evaluation as Stored
+from collector.timeline import Timeline
+from mlmodelscope.evaluation import Evaluation
+from mlmodelscope.inputs import gather_inputs
+from mlmodelscope.manifest_files import from_file
+from mlmodelscope.request_span import RequestSpan
+
+
+class Client:
+    """A connection to a system: `async with Client(url)`, or `Client.local()` for the embedded one.
+
+    url: nats://HOST:PORT of a running system; None takes MLMS_BUS_URL, else the embedded system.
+    """
+
+    def __init__(self, url: str | None = None, *, user: str = "", home: Path | None = None) -> None:
+        self.url = url or os.environ.get("MLMS_BUS_URL", "")
+        self.user = user or os.environ.get("MLMS_USER", "") or os.environ.get("USER", "anonymous")
+        self._home = home
+        self._stack = ExitStack()
+
+    @classmethod
+    def local(cls, home: Path | None = None, *, user: str = "") -> Client:
+        """The embedded system of a data folder (default: MLMS_HOME, else the user's own)."""
+        client = cls(user=user, home=home)
+        client.url = ""
+        return client
+
+    async def __aenter__(self) -> Client:
+        url = self.url or await asyncio.to_thread(self._join_embedded)
+        try:
+            self._bus = await Bus.connect(url, name="client")
+        except BaseException:
+            await asyncio.to_thread(self._stack.close)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._bus.close()
+        await asyncio.to_thread(self._stack.close)
+
+    def _join_embedded(self) -> str:
+        from mlmodelscope import embedded
+        from mlmodelscope.places import home_folder
+
+        folder = self._home or home_folder(os.environ)
+        return self._stack.enter_context(embedded.joined(folder)).bus_url
+
+    # ---------------------------------------------------------------- evaluations
+
+    async def evaluate(
+        self,
+        model: str | Manifest,
+        *,
+        inputs: Sequence[str | Path] = (),
+        framework: str = "",
+        device: str = "cpu",
+        node: str = "",
+        batch_sizes: Sequence[int] = (1,),
+        runs: int = 100,
+        warmup: int = 5,
+        trace: Level = "model",
+        seed: int = 0,
+        threads: int = 0,
+        timeout_s: float = 600.0,
+        top_k: int = 5,
+    ) -> Evaluation:
+        """Ask for an evaluation; return it as soon as it is accepted.
+
+        model: `name`, `name@range`, or a Manifest. inputs: files, folders or URLs; none takes the
+        samples that come with the model. runs: measured queries per batch size. threads: 0 leaves
+        it to the framework. Raises RefusedError with every node's reasons when nothing fits,
+        UnknownNameError with the nearest names, InputError for an input that cannot be sent.
+        """
+        request = Evaluate(
+            evaluation_id=uuid.uuid4().hex,
+            user=self.user,
+            model=model if isinstance(model, str) else model.name,
+            manifest=model if isinstance(model, Manifest) else None,
+            wanted=Wanted(framework=framework, device=device, node=node),
+            inputs=await gather_inputs(self._bus, inputs),
+            batch_sizes=list(batch_sizes),
+            queries=runs,
+            warmup=warmup,
+            level=trace,
+            seed=seed,
+            settings={"threads": threads} if threads else {},
+            timeout_s=timeout_s,
+            top_k=top_k,
+        )
+        return await self.submit(request)
+
+    async def submit(self, request: Evaluate) -> Evaluation:
+        """Ask for just this evaluation."""
+        span = RequestSpan.begin(request)
+        evaluation = Evaluation(self._bus, self, span.request, span)
+        await evaluation.listen()
+        try:
+            reply = await self._bus.request(
+                subjects.EVALUATE, span.request, Accepted, Refused, timeout_s=10.0
+            )
+        except BaseException:
+            await evaluation.close()
+            raise
+        if isinstance(reply, Refused):
+            await evaluation.close()
+            raise refusal(reply)
+        evaluation.accepted = reply
+        return evaluation
+
+    async def fits(self, model: str = "", wanted: Wanted | None = None) -> Fitting:
+        """Which nodes would run this, the first choice first, and why the others would not."""
+        request = Fits(model=model, wanted=wanted or Wanted())
+        reply = await self._bus.request(subjects.FITS, request, Fitting, Refused)
+        if isinstance(reply, Refused):
+            raise refusal(reply)
+        return reply
+
+    async def cancel(self, evaluation_id: str) -> None:
+        """Stop an evaluation."""
+        request = Cancel(evaluation_id=evaluation_id, user=self.user)
+        reply = await self._bus.request(subjects.CANCEL, request, Done, Refused)
+        if isinstance(reply, Refused):
+            raise refusal(reply)
+
+    # ---------------------------------------------------------------- what there is
+
+    async def nodes(self) -> list[NodeSeen]:
+        """Every node that is alive."""
+        return (await self._bus.request(subjects.NODES, ListNodes(), Nodes)).nodes
+
+    async def models(self, model: str = "") -> Models:
+        """The known manifests, by name, newest first."""
+        return await self._bus.request(subjects.MODELS, ListModels(model=model), Models)
+
+    # ---------------------------------------------------------------- what was stored
+
+    async def history(self, **filters: object) -> list[HistoryRow]:
+        """Past evaluations, newest first: model, framework, node, user, state, limit."""
+        request = ListHistory(**filters)  # type: ignore[arg-type]
+        return (await self._bus.request(subjects.HISTORY, request, History)).rows
+
+    async def stored(self, evaluation_id: str) -> tuple[str, list[Message], list[MetricsRecorded]]:
+        """A stored evaluation: its whole id (a prefix or `last` may be given), facts, metrics."""
+        facts: list[Message] = []
+        metrics: list[MetricsRecorded] = []
+        part, parts = 0, 1
+        while part < parts:
+            request = GetEvaluation(evaluation_id=evaluation_id, part=part)
+            reply = await self._bus.request(subjects.EVALUATION, request, Stored, NotFound)
+            if isinstance(reply, NotFound):
+                raise not_stored(reply)
+            facts += [decode(data) for data in reply.facts]
+            metrics += [decode_as(data, MetricsRecorded) for data in reply.metrics]
+            evaluation_id, part, parts = reply.evaluation_id, part + 1, reply.parts
+        return evaluation_id, facts, metrics
+
+    async def result(self, evaluation_id: str) -> Result:
+        """The result of a stored evaluation."""
+        return summarize((await self.stored(evaluation_id))[1])
+
+    async def manifest(self, path: Path) -> Manifest:
+        """A manifest file of your own, checked; the files it names are put on the bus."""
+        return await from_file(self._bus, path)
+
+    async def timeline(self, evaluation_id: str, wait_s: float = 5.0) -> Timeline:
+        """The assembled timeline, once its spans are there or `wait_s` has passed."""
+        chunks: list[TimelineChunk] = []
+        while not chunks or len(chunks) < chunks[0].chunks:
+            request = GetTimeline(evaluation_id=evaluation_id, chunk=len(chunks), wait_s=wait_s)
+            reply = await self._bus.request(
+                subjects.TIMELINE, request, TimelineChunk, NotFound, timeout_s=wait_s + 60.0
+            )
+            if isinstance(reply, NotFound):
+                raise not_stored(reply)
+            chunks.append(reply)
+        return Timeline.from_chunks(chunks)
+
+    async def delete(self, evaluation_id: str) -> None:
+        """Forget an evaluation and everything stored of it."""
+        request = Delete(evaluation_id=evaluation_id, user=self.user)
+        reply = await self._bus.request(subjects.DELETE, request, Done, NotFound)
+        if isinstance(reply, NotFound):
+            raise not_stored(reply)
+
+
+def refusal(refused: Refused) -> RefusedError:
+    """A refusal as the error that a person sees."""
+    return RefusedError(refused.text, refused.kind, refused)
+
+
+def not_stored(missing: NotFound) -> NotStoredError:
+    """An evaluation that is not there as the error that a person sees."""
+    near = f" (there is {', '.join(e[:8] for e in missing.nearest[:5])})" if missing.nearest else ""
+    return NotStoredError(missing.text + near)

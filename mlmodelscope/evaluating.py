@@ -1,0 +1,221 @@
+"""The commands evaluate, show and timeline: what happens, and what is printed of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from analysis.chrome_trace import chrome_trace
+from analysis.layers import LayerRow, slowest_layers
+from analysis.summary import Result, summarize
+from bus.errors import BusError, InputError, MLModelScopeError
+from bus.messages import (
+    GraphDescribed,
+    JobStarted,
+    Level,
+    Manifest,
+    Message,
+    MetricsRecorded,
+    ModelOpened,
+)
+from bus.messages import Progress as Told
+from collector.timeline import Timeline
+from mlmodelscope import manifest_files, report
+from mlmodelscope.client import Client
+from mlmodelscope.evaluation import Evaluation
+from mlmodelscope.tables import console, print_csv, print_json
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asked to have evaluated."""
+
+    model: str
+    inputs: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
+    runs: int
+    warmup: int
+    trace: Level
+    framework: str
+    device: str
+    node: str
+    threads: int
+    seed: int
+    top_k: int
+    timeout_s: float
+
+
+async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | None) -> int:
+    """Have it evaluated and print what came of it."""
+    _check_trace_file(timeline)
+    with _progress() as progress:
+        waiting = progress.add_task("starting", total=None)
+        async with client:
+            progress.update(waiting, description="asking for a node")
+            evaluation = await _submit(client, asked)
+            try:
+                await _watch(evaluation, progress, waiting)
+                result, facts = await evaluation.result(), evaluation.facts
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                await _give_up(client, evaluation)
+                raise
+            progress.update(waiting, description="fetching the timeline", total=None)
+            found = await _timeline(client, result, needed=timeline is not None)
+            _, _, metrics = await client.stored(result.evaluation_id) if timeline else ("", [], [])
+            progress.remove_task(waiting)
+    _print(facts, result, found, output)
+    if timeline is not None and found is not None:
+        write_trace(timeline, found, metrics)
+    if output == "table":
+        report.print_next(result, timeline)
+    return 0
+
+
+async def show(client: Client, evaluation: str, output: str) -> int:
+    """Print a stored evaluation."""
+    async with client:
+        _, facts, _ = await client.stored(evaluation)
+        result = summarize(facts)
+        found = await _timeline(client, result)
+    _print(facts, result, found, output)
+    return 0
+
+
+async def write_timeline(client: Client, evaluation: str, path: Path | None) -> int:
+    """Write a stored evaluation's timeline to a file."""
+    _check_trace_file(path)
+    async with client:
+        evaluation_id, _, metrics = await client.stored(evaluation)
+        found = await client.timeline(evaluation_id)
+    path = path or Path(f"timeline-{evaluation_id[:8]}.json.gz")
+    size = write_trace(path, found, metrics)
+    report.print_written(path, size, found)
+    return 0
+
+
+def write_trace(path: Path, timeline: Timeline, metrics: list[MetricsRecorded]) -> int:
+    """Chrome trace JSON, gzipped if the name ends in .gz; how many bytes were written."""
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "wb") as file:
+            for piece in chrome_trace(timeline, metrics):
+                file.write(piece)
+    except OSError as exc:
+        raise InputError(f"cannot write {path}: {exc.strerror}") from exc
+    return path.stat().st_size
+
+
+# ---------------------------------------------------------------- the way there
+
+
+async def _submit(client: Client, asked: Asked) -> Evaluation:
+    model: str | Manifest = asked.model
+    if manifest_files.is_file(asked.model):
+        model = await client.manifest(Path(asked.model))
+    given = {k: v for k, v in asdict(asked).items() if k != "model"}
+    return await client.evaluate(model, **given)
+
+
+async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
+    """Show how far it is until it has ended."""
+    total, runs = 0, []
+    async for fact in evaluation:
+        match fact:
+            case JobStarted():
+                total = sum(run.warmup + run.queries for run in fact.runs)
+                label = f"{fact.model} on {fact.node_id}"
+                progress.update(task, description=label, total=total, completed=0)
+                runs = fact.runs
+            case Told(phase="fetch"):
+                progress.update(task, description=fact.text)
+            case ModelOpened() if not fact.cached:
+                progress.update(task, description=f"opened in {fact.duration_ns / 1e6:.0f} ms")
+            case Told() if fact.run >= 0:
+                before = sum(run.warmup + run.queries for run in runs if run.index < fact.run)
+                done = before + fact.done + (runs[fact.run].warmup if fact.phase != "warmup" else 0)
+                run = runs[fact.run]
+                label = f"batch {run.batch_size}, {run.level} level, {fact.phase}"
+                progress.update(task, description=label, completed=min(done, total))
+
+
+async def _give_up(client: Client, evaluation: Evaluation) -> None:
+    """Ctrl-C: stop the work on the node too."""
+    try:
+        await asyncio.wait_for(client.cancel(evaluation.evaluation_id), 3.0)
+    except (MLModelScopeError, TimeoutError):
+        pass  # it will end by its timeout
+    await evaluation.close()
+
+
+async def _timeline(client: Client, result: Result, needed: bool = False) -> Timeline | None:
+    """The timeline where it is worth having; its absence costs the layers, not the result."""
+    if not (needed or result.spans.get("framework")):
+        return None
+    try:
+        return await client.timeline(result.evaluation_id)
+    except BusError as exc:
+        if needed:
+            raise
+        console(stderr=True).print(f"[yellow]no timeline:[/] {exc}")
+        return None
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A progress bar on stderr, where a person looks."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    shown = console(stderr=True)
+    disable = not shown.is_terminal
+    with Progress(*columns, console=shown, transient=True, disable=disable) as progress:
+        yield progress
+
+
+def _check_trace_file(path: Path | None) -> None:
+    if path is None:
+        return
+    if not path.name.endswith((".json", ".json.gz")):
+        raise InputError(f"{path}: expected a name that ends in .json or .json.gz")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+
+
+# ---------------------------------------------------------------- what came of it
+
+
+def _print(
+    facts: Sequence[Message], result: Result, timeline: Timeline | None, output: str
+) -> None:
+    layers = slowest(facts, result, timeline)
+    if output == "json":
+        print_json({**msgspec.to_builtins(result), "slowest_layers": msgspec.to_builtins(layers)})
+    elif output == "csv":
+        print_csv([msgspec.to_builtins(row) for row in result.latency])
+    else:
+        report.print_result(result, layers, timeline)
+    sys.stdout.flush()
+
+
+def slowest(facts: Sequence[Message], result: Result, timeline: Timeline | None) -> list[LayerRow]:
+    """The five slowest layers, of the profiled run at the best batch size."""
+    if timeline is None or result.best_batch is None:
+        return []
+    graph = next((fact for fact in facts if isinstance(fact, GraphDescribed)), None)
+    runs = [run for fact in facts if isinstance(fact, JobStarted) for run in fact.runs]
+    profiled = [run for run in runs if run.level == "framework"]
+    best = [run for run in profiled if run.batch_size == result.best_batch.batch_size]
+    chosen = (best or profiled)[:1]
+    return slowest_layers(timeline, graph, run=chosen[0].index) if chosen else []

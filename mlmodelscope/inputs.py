@@ -1,0 +1,70 @@
+"""Turns what a person names (files, folders, URLs) into the inputs of a request."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from bus.connection import Bus
+from bus.errors import InputError
+from bus.messages import Input
+
+INLINE_BYTES = 64 * 1024
+"""Smaller files travel inside the request; larger ones through the bus's object store."""
+MESSAGE_BYTES = 1024 * 1024
+"""What all inline files of one request may take together."""
+LIMIT_BYTES = 256 * 1024 * 1024
+SCHEMES = ("http", "https", "package", "repo")
+
+
+async def gather_inputs(bus: Bus, named: Sequence[str | Path]) -> list[Input]:
+    """One Input per file (folders in order of name); large files are put on the bus first.
+
+    Raises InputError naming what is missing, empty or too large.
+    """
+    inputs: list[Input] = []
+    inline = 0
+    for name in named:
+        if urlsplit(str(name)).scheme in SCHEMES:
+            inputs.append(Input(name=PurePosixPath(urlsplit(str(name)).path).name, url=str(name)))
+            continue
+        for path in _files(Path(name)):
+            data = _content(path)
+            if len(data) <= INLINE_BYTES and inline + len(data) <= MESSAGE_BYTES:
+                inline += len(data)
+                inputs.append(Input(name=path.name, data=data))
+            else:
+                inputs.append(await _through_object_store(bus, path, data))
+    return inputs
+
+
+async def _through_object_store(bus: Bus, path: Path, data: bytes) -> Input:
+    sha256 = hashlib.sha256(data).hexdigest()
+    objects = await bus.objects()
+    if not await objects.has(f"inputs/{sha256}"):
+        await objects.put(f"inputs/{sha256}", data)
+    return Input(name=path.name, url=f"repo://inputs/{sha256}", checksum=f"sha256:{sha256}")
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        if not files:
+            raise InputError(f"{path} holds no files: expected a folder of inputs")
+        yield from files
+    elif path.exists():
+        yield path
+    else:
+        raise InputError(f"{path}: no such file or folder (and not an http(s):// address)")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if not 0 < size <= LIMIT_BYTES:
+            raise InputError(f"{path} holds {size} bytes: expected 1 to {LIMIT_BYTES}")
+        return path.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{path}: {exc.strerror}") from exc

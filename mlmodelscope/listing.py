@@ -1,0 +1,115 @@
+"""The commands that list: models, nodes, history; and the one that forgets."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bus.messages import HistoryRow
+from mlmodelscope.client import Client
+from mlmodelscope.tables import Column, ago, gib, milliseconds, print_rows
+
+
+async def models(client: Client, model: str, output: str) -> int:
+    """The known models, one row a version."""
+    async with client:
+        known = await client.models(model)
+    rows = [
+        {
+            "name": manifest.name,
+            "version": manifest.version,
+            "framework": f"{manifest.framework.name} {manifest.framework.version}".strip(),
+            "task": manifest.task,
+            "license": manifest.license,
+            "samples": len(manifest.samples),
+            "note": known.not_runnable.get(f"{manifest.name}@{manifest.version}", ""),
+            "description": manifest.description.strip(),
+        }
+        for manifest in known.models
+    ]
+    columns = [Column(name) for name in ("name", "version", "framework", "task", "license")]
+    print_rows(output, rows, [*columns, Column("samples", right=True), Column("note")])
+    return 0
+
+
+async def nodes(client: Client, output: str) -> int:
+    """The nodes that are alive."""
+    async with client:
+        seen = await client.nodes()
+    rows = [
+        {
+            "node": s.node.node_id,
+            "host": s.node.host,
+            "arch": s.node.arch,
+            "cpu": s.node.cpu,
+            "cores": s.node.cores,
+            "memory_bytes": s.node.memory_bytes,
+            "devices": [device.kind for device in s.node.devices],
+            "frameworks": [f"{f.name} {f.version}" for f in s.node.frameworks],
+            "labels": s.node.labels,
+            "outstanding": s.outstanding,
+            "clock_offset_ns": s.node.clock.offset_ns,
+            "clock_error_ns": s.node.clock.error_ns,
+            "unavailable": s.node.unavailable,
+            "status_url": s.node.status_url,
+        }
+        for s in seen
+    ]
+    columns = [
+        Column("node"),
+        Column("arch"),
+        Column("cpu"),
+        Column("cores", right=True),
+        Column("memory", "memory_bytes", gib, right=True),
+        Column("devices", show=", ".join),
+        Column("frameworks", show=", ".join),
+        Column("jobs", "outstanding", right=True),
+        Column("cannot measure", "unavailable", show=", ".join),
+    ]
+    print_rows(output, rows, columns, empty="no node is alive: start one with `mlmodelscope node`")
+    return 0
+
+
+async def history(client: Client, filters: dict[str, Any], output: str) -> int:
+    """Past evaluations, newest first."""
+    async with client:
+        found = await client.history(**filters)
+    rows = [_history_row(row) for row in found]
+    columns = [
+        Column("id", "evaluation_id", lambda text: text[:8]),
+        Column("when", "at_ns", lambda at_ns: ago(at_ns, time.time_ns())),
+        Column("model"),
+        Column("framework"),
+        Column("node"),
+        Column("state"),
+        Column("batch sizes", "batch_sizes", lambda sizes: ", ".join(map(str, sizes)), right=True),
+        Column("p50 ms", "median_ns", milliseconds, right=True),
+        Column("note", "text"),
+    ]
+    print_rows(output, rows, columns, empty="no evaluation yet: mlmodelscope evaluate MODEL")
+    return 0
+
+
+async def delete(client: Client, evaluation: str) -> int:
+    """Forget one evaluation."""
+    async with client:
+        evaluation_id, _, _ = await client.stored(evaluation)
+        await client.delete(evaluation_id)
+    print(f"forgotten: {evaluation_id}")
+    return 0
+
+
+def _history_row(row: HistoryRow) -> dict[str, Any]:
+    shallow = [run for run in row.runs if run.level in ("none", "application", "model")]
+    return {
+        "evaluation_id": row.evaluation_id,
+        "at_ns": row.at_ns,
+        "user": row.user,
+        "model": f"{row.model} {row.model_version}".strip(),
+        "framework": f"{row.framework} {row.framework_version}".strip(),
+        "node": row.node_id,
+        "state": row.state,
+        "text": row.text,
+        "batch_sizes": [run.batch_size for run in shallow],
+        "median_ns": [run.median_ns for run in shallow],
+    }

@@ -1,0 +1,50 @@
+"""The whole system on one machine: three services on one bus, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from bus import connection, service
+from collector import collector
+from coordinator import coordinator
+from predictor_node import node
+
+ROLES: dict[str, tuple[Any, Any]] = {
+    "coordinator": (coordinator.Coordinator, coordinator.Settings),
+    "collector": (collector.Collector, collector.Settings),
+    "node": (node.Node, node.Settings),
+}
+
+
+@asynccontextmanager
+async def system(
+    bus_url: str,
+    env: Mapping[str, str],
+    *,
+    roles: tuple[str, ...] = tuple(ROLES),
+    status: str = "127.0.0.1:0",
+    **given: Any,
+) -> AsyncIterator[list[service.Service]]:
+    """The services named by `roles`, each with a connection of its own, as separate ones have."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(role: str) -> service.Service:
+            kind, settings = ROLES[role]
+            bus = await connection.Bus.connect(bus_url, name=role, patience_s=60.0)
+            stack.push_async_callback(bus.close)
+            await bus.ensure()
+            own = service.settings_from(settings, env, **given)
+            return await stack.enter_async_context(service.serving(kind(bus, own), status))
+
+        beginnings = [asyncio.create_task(begin(role)) for role in roles]
+        try:
+            services = await asyncio.gather(*beginnings)
+        except BaseException:
+            for beginning in beginnings:
+                beginning.cancel()
+            await asyncio.wait(beginnings)
+            raise
+        yield services

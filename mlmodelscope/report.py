@@ -1,0 +1,190 @@
+"""A Result as a person reads it: what it says, how fast it is, where the time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.markup import escape
+
+from analysis.layers import LayerRow
+from analysis.summary import Result
+from collector.timeline import Timeline
+from mlmodelscope.tables import Column, console, gib, ms, table
+
+
+def print_result(result: Result, layers: Sequence[LayerRow], timeline: Timeline | None) -> None:
+    """Everything that there is to say about one evaluation."""
+    out = console()
+    out.print(f"\n[bold]{escape(result.model)} {result.model_version}[/] {_where(result)}")
+    if result.state != "finished":
+        out.print(f"[bold red]{result.state}[/]")
+        for failure in result.failures:
+            out.print(f"[red]{escape(failure.kind)}[/] {escape(failure.text)}")
+    if result.predictions:
+        out.print(table(_predictions(result), PREDICTIONS, "\nWhat it says"))
+    if result.latency:
+        out.print(table(_latency(result), LATENCY, "How fast it is", mark="best"))
+        for line in _latency_notes(result):
+            out.print(line)
+    if layers:
+        out.print(
+            table([_layer(row) for row in layers], LAYERS, f"\n{_layers_title(result, layers)}")
+        )
+    for line in _cost_lines(result):
+        out.print(line)
+    for line in _completeness(result, timeline):
+        out.print(line)
+
+
+def print_next(result: Result, trace: Path | None) -> None:
+    """What to do now."""
+    out, short = console(), result.evaluation_id[:8]
+    where = f"written to {trace}; stored as" if trace is not None else "stored as"
+    out.print(f"\nTimeline {where} {result.evaluation_id}")
+    out.print("Next:")
+    opens = "open it at https://ui.perfetto.dev"
+    out.print(f"  mlmodelscope timeline {short} -o trace.json   # {opens}")
+    out.print(f"  mlmodelscope show {short} --output json       # every number, for programs")
+    out.print("  mlmodelscope history                         # what was measured before")
+
+
+def print_written(path: Path, size: int, timeline: Timeline) -> None:
+    """A timeline was written to a file."""
+    state = "complete" if timeline.complete else f"not complete: {timeline.missing}"
+    text = f"{path}: {len(timeline):,} spans, {size:,} bytes, {state}"
+    console().print(escape(text))
+
+
+# ---------------------------------------------------------------- tables
+
+PREDICTIONS = [
+    Column("input"),
+    Column("class", right=True),
+    Column("label"),
+    Column("probability", show=lambda p: f"{p:.3f}", right=True),
+]
+
+
+def _spread(low: Any, high: Any, show: Any) -> str:
+    return "–" if low is None or high is None else f"{show(low)}–{show(high)}"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.1f}"
+
+
+LATENCY = [
+    Column("batch", "batch_size", right=True),
+    Column("queries", right=True),
+    Column("p50 ms", "p50_ns", ms, right=True),
+    Column("95 % interval", "interval", right=True),
+    Column("p90 ms", "p90_ns", ms, right=True),
+    Column("p99 ms", "p99_ns", ms, right=True),
+    Column("inputs/s", "throughput", _rate, right=True),
+    Column("at the interval", "rates", right=True),
+    Column("", "mark"),
+]
+LAYERS = [
+    Column("layer"),
+    Column("operator"),
+    Column("output"),
+    Column("p50 ms", "median_ns", ms, right=True),
+    Column("share", "share_percent", lambda x: "n/a" if x is None else f"{x:.1f} %", right=True),
+]
+
+
+def _latency(result: Result) -> list[dict[str, Any]]:
+    best = result.best_batch.batch_size if result.best_batch else None
+    return [
+        {
+            **msgspec.to_builtins(row),
+            "interval": _spread(row.median_low_ns, row.median_high_ns, ms),
+            "rates": _spread(row.throughput_low, row.throughput_high, _rate),
+            "best": row.batch_size == best and len(result.latency) > 1,
+            "mark": "← best" if row.batch_size == best and len(result.latency) > 1 else "",
+        }
+        for row in result.latency
+    ]
+
+
+def _predictions(result: Result) -> list[dict[str, Any]]:
+    return [
+        {
+            "input": prediction.input if rank == 0 else "",
+            "class": score.index,
+            "label": score.label,
+            "probability": score.probability,
+        }
+        for prediction in result.predictions
+        for rank, score in enumerate(prediction.classes)
+    ]
+
+
+def _layer(row: LayerRow) -> dict[str, Any]:
+    return {
+        "layer": row.name,
+        "operator": row.operator,
+        "output": "×".join(map(str, row.output_shape)),
+        "median_ns": row.median_ns,
+        "share_percent": row.share_percent,
+    }
+
+
+# ---------------------------------------------------------------- lines
+
+
+def _where(result: Result) -> str:
+    machine = result.node
+    threads = result.effective.get("intra_op_threads")
+    parts = [
+        f"{result.framework} {result.framework_version}",
+        f"{threads} thread{'s' if threads != 1 else ''}" if threads else "",
+        f"{machine.cpu} ({machine.cores} cores)" if machine else "",
+        f"node {result.node_id}",
+    ]
+    return "· " + " · ".join(escape(part) for part in parts if part)
+
+
+def _latency_notes(result: Result) -> list[str]:
+    lines = []
+    if result.best_batch is not None and len(result.latency) > 1:
+        lines.append(f"best: batch {result.best_batch.batch_size}, {result.best_batch.rule}")
+    for row in result.latency:
+        if row.needs:
+            needs = ", ".join(f"{name} {text}" for name, text in row.needs.items())
+            lines.append(f"batch {row.batch_size}: {needs}")
+    return lines
+
+
+def _layers_title(result: Result, layers: Sequence[LayerRow]) -> str:
+    run = next((row for row in result.overhead if row.run == layers[0].run), None)
+    return f"The {len(layers)} slowest layers" + (f", batch {run.batch_size}" if run else "")
+
+
+def _cost_lines(result: Result) -> list[str]:
+    lines = []
+    if result.overhead:
+        costs = ", ".join(
+            f"batch {row.batch_size} ×{row.ratio:.2f}"
+            for row in result.overhead
+            if row.level == "framework"
+        )
+        lines.append(f"cost of looking at framework level (a run of its own): {costs}")
+    if result.peak_memory_bytes:
+        lines.append(f"peak memory of the worker: {gib(result.peak_memory_bytes)}")
+    for what, why in result.unavailable.items():
+        lines.append(f"unavailable: {escape(what)}: {escape(why)}")
+    return lines
+
+
+def _completeness(result: Result, timeline: Timeline | None) -> list[str]:
+    if not result.spans:
+        return []
+    emitted = ", ".join(f"{count:,} {level}" for level, count in result.spans.items())
+    if timeline is None:
+        return [f"spans emitted: {emitted}; lost: {result.lost_spans}"]
+    state = "complete" if timeline.complete else f"[yellow]{escape(timeline.missing)}[/]"
+    return [f"spans emitted: {emitted}; lost: {timeline.lost}; timeline {state}"]

