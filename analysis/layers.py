@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +64,7 @@ def layer_times(
                 index=index,
                 name=name,
                 operator=layer.operator if layer else str(tags.get("operator", "")),
-                output_shape=_output_shape(layer),
+                output_shape=_output_shape(tags, layer),
                 queries=len(times),
                 median_ns=int(times[(len(times) - 1) // 2]),
                 total_ns=total_ns,
@@ -87,5 +89,8 @@ def _grouped(layers: Timeline) -> dict[tuple[int, str], NDArray[np.intp]]:
     return {key: np.concatenate(rows) for key, rows in found.items()}
 
 
-def _output_shape(layer: LayerDescribed | None) -> list[int | str]:
+def _output_shape(tags: dict[str, Any], layer: LayerDescribed | None) -> list[int | str]:
+    """As it was in this run; else as the graph was described once, maybe at another batch size."""
+    if shapes := tags.get("output_shapes"):
+        return list(shapes[0])
     return list(layer.outputs[0].shape) if layer and layer.outputs else []

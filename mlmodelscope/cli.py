@@ -69,7 +69,7 @@ def evaluate(
 ) -> int:
     """Evaluate a model: what it says, how fast it is, and where the time goes.
 
-    Examples:
+    For example:
 
         mlmodelscope evaluate EfficientNet-Lite0
 
@@ -143,7 +143,7 @@ def evaluate(
 def models(model: str = "", *, output: Output = "table", where: Where = Where()) -> int:
     """List the models that can be evaluated.
 
-    Examples:
+    For example:
 
         mlmodelscope models
 
@@ -163,7 +163,7 @@ def models(model: str = "", *, output: Output = "table", where: Where = Where())
 def nodes(*, output: Output = "table", where: Where = Where()) -> int:
     """List the nodes that are alive, what they can do and what they cannot measure.
 
-    Examples:
+    For example:
 
         mlmodelscope nodes
 
@@ -187,7 +187,7 @@ def history(
 ) -> int:
     """List past evaluations, newest first.
 
-    Examples:
+    For example:
 
         mlmodelscope history
 
@@ -208,7 +208,7 @@ def history(
 def show(evaluation: str, *, output: Output = "table", where: Where = Where()) -> int:
     """Show a past evaluation as `evaluate` printed it.
 
-    Examples:
+    For example:
 
         mlmodelscope show last
 
@@ -233,7 +233,7 @@ def timeline(
 ) -> int:
     """Write an evaluation's timeline as Chrome trace JSON, for https://ui.perfetto.dev.
 
-    Examples:
+    For example:
 
         mlmodelscope timeline last -o trace.json
 
@@ -255,7 +255,7 @@ def timeline(
 def delete(evaluation: str, *, where: Where = Where()) -> int:
     """Forget an evaluation: its facts, spans and timeline.
 
-    Examples:
+    For example:
 
         mlmodelscope delete 4bf92f35
     """
@@ -270,7 +270,7 @@ def up(*, verbose: bool = False) -> int:
 
     Other commands on the same data folder (MLMS_HOME) join it.
 
-    Examples:
+    For example:
 
         mlmodelscope up
 
@@ -291,7 +291,7 @@ LOCAL_BUS = "nats://127.0.0.1:4222"
 def coordinator(*, bus: BusUrl = LOCAL_BUS, status: Status = "127.0.0.1:0") -> int:
     """Run one coordinator; any number may run.
 
-    Examples:
+    For example:
 
         mlmodelscope coordinator --bus nats://10.0.0.5:4222 --status 0.0.0.0:7401
     """
@@ -311,7 +311,7 @@ def collector(
 ) -> int:
     """Run one collector; any number may run on one database.
 
-    Examples:
+    For example:
 
         mlmodelscope collector --bus nats://10.0.0.5:4222 --mongo mongodb://10.0.0.6:27017
     """
@@ -330,7 +330,7 @@ def one_node(
 ) -> int:
     """Run one predictor node: it takes jobs and measures them.
 
-    Examples:
+    For example:
 
         mlmodelscope node --bus nats://10.0.0.5:4222 --labels room=12,owner=ann
     """

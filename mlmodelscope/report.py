@@ -84,7 +84,7 @@ LATENCY = [
     Column("p90 ms", "p90_ns", ms, right=True),
     Column("p99 ms", "p99_ns", ms, right=True),
     Column("inputs/s", "throughput", _rate, right=True),
-    Column("at the interval", "rates", right=True),
+    Column("95 % interval", "rates", right=True),
     Column("", "mark"),
 ]
 LAYERS = [

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from analysis.latency import LatencyRow, best_batch, latency, median_interval, percentile
+from analysis.latency import (
+    LatencyRow,
+    best_batch,
+    latency,
+    mean_interval,
+    median_interval,
+    percentile,
+)
 from analysis.latency import trimmed_mean as trimmed
 from analysis.overhead import tracing_overhead
 from bus.messages import Level, RunMeasured
@@ -81,6 +90,18 @@ def test_many_values_have_a_narrow_interval() -> None:
     assert (low, high) == (pytest.approx(499_020, abs=2), pytest.approx(500_981, abs=2))
 
 
+@pytest.mark.parametrize("count", [6, 100, 5_000, 30_000])
+def test_the_interval_of_the_mean_is_scipys(count: int) -> None:
+    values = np.random.default_rng(7).gamma(2.0, 1e6, count).astype(int)
+    sem = values.std(ddof=1) / count**0.5
+    if count > 20_000:
+        expected = stats.norm.interval(0.95, values.mean(), sem)
+    else:
+        found = stats.bootstrap((values,), np.mean, method="percentile", rng=1)
+        expected = tuple(found.confidence_interval)
+    assert mean_interval(values.tolist()) == pytest.approx(expected, abs=0.25 * sem)
+
+
 def test_a_row() -> None:
     (row,) = latency([run(3, list(range(1_000, 11_000, 1_000)), batch=4)])
     assert (row.run, row.batch_size, row.level, row.queries) == (3, 4, "model", 10)
@@ -89,8 +110,9 @@ def test_a_row() -> None:
     assert (row.mean_ns, row.trimmed_mean_ns) == (5_500.0, 5_500.0)
     assert (row.median_low_ns, row.median_high_ns) == (2_000, 9_000)
     assert row.throughput == pytest.approx(40 * 1e9 / 55_000)
-    assert row.throughput_low == pytest.approx(4 * 1e9 / 9_000)
-    assert row.throughput_high == pytest.approx(4 * 1e9 / 2_000)
+    low, high = mean_interval(range(1_000, 11_000, 1_000)) or (0, 0)
+    assert (row.throughput_low, row.throughput_high) == (4 * 1e9 / high, 4 * 1e9 / low)
+    assert row.throughput_low < row.throughput < row.throughput_high
 
 
 def test_each_number_is_from_the_shallowest_run_that_has_it() -> None:

@@ -267,6 +267,7 @@ async def test_only_the_winning_attempt_is_shown(
     await won.finish(batches=1, spans=1)
     await lost.tell(Progress, run=0, phase="measure", done=1, total=2)
     await eventually(lambda: collector.counters["facts"] == 7)
+    await eventually(lambda: collector.counters["span_batches"] == 2)
     answer = await ask_evaluation(bus, E1)
     assert isinstance(answer, Evaluation)
     attempts = [getattr(codec.decode(fact), "attempt", 2) for fact in answer.facts]

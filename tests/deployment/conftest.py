@@ -11,10 +11,10 @@ import sysconfig
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -54,21 +54,30 @@ class Engine:
         binary = Path(sysconfig.get_path("scripts")) / "docker-compose"
         return self._run(str(binary), "-f", str(ROOT / "docker-compose.yml"), *arguments)
 
-    def make_image(self, tag: str, files: Iterable[tarfile.TarInfo | tuple[str, Path]]) -> None:
-        """An image of these files, (path inside, path here) or a folder, and of what they load."""
+    def make_image(
+        self, tag: str, files: dict[str, Path], folders: dict[str, tuple[int, int]] | None = None
+    ) -> None:
+        """An image of these files (inside: here), of the libraries that they load, and of folders.
+
+        Folders have (owner, mode); those that only hold something are everybody's to read.
+        """
+        files = {**_libraries(set(files.values())), **files}
+        folders = dict(folders or {})
+        for path in (*files, *folders):  # a folder that is not listed is closed to all but root
+            for parent in PurePosixPath(path).parents[:-1]:
+                folders.setdefault(str(parent), (0, 0o755))
         command = ["docker", "import", "-", tag]
-        listed = list(files)
-        real = dict(file for file in listed if isinstance(file, tuple))
         with (
             subprocess.Popen(
                 command, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
             ) as importing,
             tarfile.open(fileobj=importing.stdin, mode="w|", dereference=True) as tar,
         ):
-            for folder in listed:
-                if isinstance(folder, tarfile.TarInfo):
-                    tar.addfile(folder)
-            for inside, here in {**_libraries(set(real.values())), **real}.items():
+            for inside, (owner, mode) in sorted(folders.items()):
+                entry = tarfile.TarInfo(inside)
+                entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, mode, owner, owner
+                tar.addfile(entry)
+            for inside, here in files.items():
                 tar.add(here, inside, recursive=False, filter=_for_everyone)
         assert importing.returncode == 0, f"docker import {tag} failed"
 
@@ -77,7 +86,7 @@ class Engine:
         try:
             self.docker("version")
             if not self.docker("image", "ls", "--quiet", "mlms-smoke:test").strip():
-                self.make_image("mlms-smoke:test", [("/bin/sh", Path("/bin/sh"))])
+                self.make_image("mlms-smoke:test", {"/bin/sh": Path("/bin/sh")})
             self.docker("run", "--rm", "mlms-smoke:test", "/bin/sh", "-c", "exit 0")
         except subprocess.CalledProcessError as exc:
             return str(exc.stderr).strip()[-300:]
