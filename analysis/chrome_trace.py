@@ -60,7 +60,7 @@ def _events(
 ) -> Iterator[dict[str, Any]]:
     processes = _processes(timeline.sources)
     names = sorted(set(processes), key=processes.index)
-    for pid, name in enumerate(names, 1):
+    for pid, name in enumerate([*names, "metrics"] if metrics else names, 1):
         yield _named("process_name", pid, 0, name)
     pids = {
         source: names.index(p) + 1 for source, p in zip(timeline.sources, processes, strict=True)

@@ -7,9 +7,10 @@ import base64
 import hashlib
 import io
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import nats.errors
 import nats.js.errors
@@ -26,7 +27,26 @@ from bus.messages import Message
 log = logging.getLogger(__name__)
 
 OBJECT_TIMEOUT_S = 60.0
+LEADERLESS_S = 5.0
+LEADERLESS = (
+    nats.errors.NoRespondersError,
+    nats.js.errors.NoStreamResponseError,
+    nats.js.errors.ServiceUnavailableError,
+)
+T = TypeVar("T")
 Seen = Callable[[str, Message | None, int], None]
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """The result of a JetStream call, tried again while a cluster chooses a new leader."""
+    deadline_s = time.monotonic() + LEADERLESS_S
+    while True:
+        try:
+            return await call()
+        except LEADERLESS:
+            if time.monotonic() > deadline_s:
+                raise
+            await asyncio.sleep(0.2)
 
 
 class Bucket:
@@ -38,7 +58,7 @@ class Bucket:
     async def get(self, key: str) -> tuple[Message, int] | None:
         """The message under `key` and its revision, or None."""
         try:
-            entry = await self._kv.get(key)
+            entry = await patiently(lambda: self._kv.get(key))
         except nats.js.errors.KeyNotFoundError:
             return None
         except (nats.errors.Error, TimeoutError) as exc:
@@ -48,7 +68,7 @@ class Bucket:
     async def create(self, key: str, message: Message) -> int:
         """Write `key`, which must not be there yet; the revision. StaleError if it is."""
         try:
-            return await self._kv.create(key, encode(message))
+            return await patiently(lambda: self._kv.create(key, encode(message)))
         except nats.js.errors.KeyWrongLastSequenceError as exc:
             raise StaleError(self._name, key) from exc
         except (nats.errors.Error, TimeoutError) as exc:
@@ -57,7 +77,7 @@ class Bucket:
     async def update(self, key: str, message: Message, revision: int) -> int:
         """Write `key` if `revision` is still the newest; the new revision, or StaleError."""
         try:
-            return await self._kv.update(key, encode(message), last=revision)
+            return await patiently(lambda: self._kv.update(key, encode(message), last=revision))
         except nats.js.errors.KeyWrongLastSequenceError as exc:
             raise StaleError(self._name, key) from exc
         except (nats.errors.Error, TimeoutError) as exc:
@@ -66,14 +86,14 @@ class Bucket:
     async def put(self, key: str, message: Message) -> int:
         """Write `key` whatever is there; the revision."""
         try:
-            return await self._kv.put(key, encode(message))
+            return await patiently(lambda: self._kv.put(key, encode(message)))
         except (nats.errors.Error, TimeoutError) as exc:
             raise BusError(f"{self._name}/{key}: {exc}") from exc
 
     async def delete(self, key: str) -> None:
         """Remove `key`; watchers see None."""
         try:
-            await self._kv.delete(key)
+            await patiently(lambda: self._kv.delete(key))
         except (nats.errors.Error, TimeoutError) as exc:
             raise BusError(f"{self._name}/{key}: {exc}") from exc
 

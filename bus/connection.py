@@ -24,7 +24,7 @@ from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js import JetStreamContext
 
 from bus import subjects
-from bus.buckets import Bucket, Objects
+from bus.buckets import Bucket, Objects, patiently
 from bus.codec import decode, encode
 from bus.consumer import Consumer, Received
 from bus.errors import BusError, BusFullError, NoAnswerError, ProtocolError
@@ -108,10 +108,13 @@ class Bus:
         except (nats.errors.Error, TimeoutError, OSError):
             await self._client.close()
 
-    async def ensure(self) -> None:
-        """Create the streams, buckets and the object store that are not there yet."""
+    async def ensure(self, replicas: int = 1) -> None:
+        """Create the streams, buckets and the object store that are not there yet.
+
+        replicas: on how many servers of a cluster each lies (3 survive the loss of one).
+        """
         with mapped("streams"):
-            await ensure(self._js)
+            await patiently(lambda: ensure(self._js, replicas))
 
     # ---------------------------------------------------------------- speaking
 
@@ -122,8 +125,9 @@ class Bus:
 
     async def record(self, subject: str, message: Message, *, dedupe: str = "") -> None:
         """Say it and return when the stream has it; the same `dedupe` is kept only once."""
+        data = encode(message)
         with mapped(subject):
-            await self._js.publish(subject, encode(message), headers=_headers(dedupe))
+            await patiently(lambda: self._js.publish(subject, data, headers=_headers(dedupe)))
 
     async def record_soon(
         self, subject: str, message: Message, *, dedupe: str = ""

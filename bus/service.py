@@ -66,7 +66,9 @@ async def serving(service: Service, address: str = "127.0.0.1:0") -> AsyncIterat
     except (OSError, ValueError) as exc:
         await runner.cleanup()
         raise InputError(f"cannot serve status at {address}: {exc}; try 127.0.0.1:0") from exc
-    service.status_url = "http://{}:{}".format(*runner.addresses[0][:2])
+    bound, taken = runner.addresses[0][:2]
+    reachable = socket.gethostname() if bound in ("0.0.0.0", "::") else bound
+    service.status_url = f"http://{reachable}:{taken}"
     log.info("%s starting, status at %s", service.name, service.status_url)
     try:
         await service.start()

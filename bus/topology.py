@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 
 import nats.js.errors
 from nats.js import JetStreamContext, api
@@ -86,4 +87,4 @@ async def _bucket(js: JetStreamContext, config: api.KeyValueConfig, replicas: in
 
 
 async def _objects(js: JetStreamContext, replicas: int) -> None:
-    await js.create_object_store(subjects.OBJECTS, config=OBJECTS)
+    await js.create_object_store(subjects.OBJECTS, config=replace(OBJECTS, replicas=replicas))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from bus import connection, service
@@ -19,6 +20,13 @@ ROLES: dict[str, tuple[Any, Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class Storage:
+    """On how many servers of a cluster the bus keeps things: MLMS_REPLICAS."""
+
+    replicas: int = 1
+
+
 @asynccontextmanager
 async def system(
     bus_url: str,
@@ -29,13 +37,14 @@ async def system(
     **given: Any,
 ) -> AsyncIterator[list[service.Service]]:
     """The services named by `roles`, each with a connection of its own, as separate ones have."""
+    replicas = service.settings_from(Storage, env).replicas
     async with AsyncExitStack() as stack:
 
         async def begin(role: str) -> service.Service:
             kind, settings = ROLES[role]
             bus = await connection.Bus.connect(bus_url, name=role, patience_s=60.0)
             stack.push_async_callback(bus.close)
-            await bus.ensure()
+            await bus.ensure(replicas)
             own = service.settings_from(settings, env, **given)
             return await stack.enter_async_context(service.serving(kind(bus, own), status))
 

@@ -18,7 +18,8 @@ def machine_id() -> str:
     """An id that the nodes of one machine share, and that says nothing about it."""
     for path in (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id")):
         try:
-            return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            if words := path.read_bytes().strip():  # images have an empty one
+                return hashlib.sha256(words).hexdigest()[:16]
         except OSError:
             continue
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:16]

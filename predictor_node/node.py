@@ -206,6 +206,8 @@ class Node(Service):
             return
         self.counters["jobs"] += 1
         self._job = job
+        if self._clock.error_ns < 0:
+            await self._look_at_clock()  # there was no collector yet when we looked last
         worker = await self._worker(job.environment)
         teller = Teller(self._bus, job, self._clock)
         self._execution = Execution(job, worker, self._assets, teller, self._folder)

@@ -52,7 +52,9 @@ class Engine:
     def compose(self, *arguments: str) -> str:
         """What `docker-compose …` prints, on the repository's own file."""
         binary = Path(sysconfig.get_path("scripts")) / "docker-compose"
-        return self._run(str(binary), "-f", str(ROOT / "docker-compose.yml"), *arguments)
+        file = f"--file={ROOT / 'docker-compose.yml'}"
+        # A project of its own, or `down --volumes` would delete what somebody keeps in theirs.
+        return self._run(str(binary), file, "--project-name=mlmodelscope-test", *arguments)
 
     def make_image(
         self, tag: str, files: dict[str, Path], folders: dict[str, tuple[int, int]] | None = None

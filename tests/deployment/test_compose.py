@@ -41,7 +41,8 @@ def variables(service: str, stages: dict[str, str]) -> set[str]:
 
 def known(subcommand: str) -> set[str]:
     """The variables that a role's Settings or its command line read."""
-    settings = {f"MLMS_{field.name.upper()}" for field in fields(local.ROLES[subcommand][1])}
+    kinds = (local.ROLES[subcommand][1], local.Storage)
+    settings = {f"MLMS_{field.name.upper()}" for kind in kinds for field in fields(kind)}
     arguments = cli.app[subcommand].assemble_argument_collection()
     return settings | {name for a in arguments for name in a.parameter.env_var or ()}
 

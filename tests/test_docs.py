@@ -1,0 +1,141 @@
+"""The documents tell the truth: everything there is stands in them, and their code runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis import chrome_trace, latency, layers, overhead, summary
+from bus import subjects
+from collector import collector
+from coordinator import coordinator
+from mlmodelscope import cli
+from predictor_node import node
+
+ROOT = Path(__file__).parent.parent
+DOCS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+
+
+def made() -> dict[Path, str]:
+    spec = importlib.util.spec_from_file_location("make", ROOT / "docs" / "make_reference.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.pages()
+
+
+@pytest.mark.parametrize("path", sorted(made()), ids=lambda p: p.name)
+def test_generated_pages_are_up_to_date(path: Path) -> None:
+    assert path.read_text() == made()[path], "run: python docs/make_reference.py"
+
+
+def test_every_subject_is_documented() -> None:
+    page = (ROOT / "docs" / "messages.md").read_text()
+    for name, value in vars(subjects).items():
+        if isinstance(value, str) and value.startswith("mlms.v1.request"):
+            assert f"`{value}`" in page, name
+        if name.endswith("_BUCKET") or name.endswith("_STREAM"):
+            assert value in page or name == "DEAD_STREAM", name
+
+
+def test_every_command_is_documented() -> None:
+    commands = {name for name in cli.app if not name.startswith("-")}
+    documented = set(re.findall(r"^\| `mlmodelscope (\w+)", COMMANDS, re.M))
+    assert commands == documented
+
+
+def test_every_option_of_evaluate_is_documented() -> None:
+    for name in inspect.signature(cli.evaluate).parameters:
+        if name not in ("model", "where"):
+            assert f"`--{name.replace('_', '-')}`" in COMMANDS, name
+
+
+@pytest.mark.parametrize("settings", [collector.Settings, coordinator.Settings, node.Settings])
+def test_every_setting_is_documented(settings: type) -> None:
+    for field in dataclasses.fields(settings):
+        assert f"`MLMS_{field.name.upper()}`" in COMMANDS, field.name
+
+
+def test_every_variable_that_is_read_is_documented() -> None:
+    for room in ("bus", "coordinator", "collector", "predictor_node", "mlmodelscope"):
+        for path in (ROOT / room).rglob("*.py"):
+            for name in re.findall(r"\bMLMS_[A-Z_]+\b", path.read_text()):
+                if not name.startswith(("MLMS_JOBS", "MLMS_FACTS", "MLMS_SPANS", "MLMS_DEAD")):
+                    assert name in COMMANDS or name == "MLMS_", f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("module", [chrome_trace, latency, layers, overhead, summary])
+def test_every_analysis_is_documented(module) -> None:  # type: ignore[no-untyped-def]
+    page = (ROOT / "docs" / "analyses.md").read_text()
+    known = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__
+        if name in ("latency", "best_batch") or f"`{name}`" in page
+    ]
+    assert known, f"no analysis of {module.__name__} is documented"
+    for name in known:
+        assert (getattr(module, name).__doc__ or "").strip()
+
+
+def test_every_exit_code_is_documented() -> None:
+    for code in (cli.OK, cli.FAILED, cli.USAGE, cli.NOTHING_FITS, cli.INTERRUPTED):
+        assert f"| {code} |" in COMMANDS
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text()
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_readme_shows_the_two_commands_first() -> None:
+    first = (ROOT / "README.md").read_text().splitlines()[:40]
+    assert "make demo" in first and "make test" in first
+
+
+def test_the_readme_shows_the_demos_real_command() -> None:
+    recipe = re.search(r"^demo:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
+    assert recipe
+    command = " ".join(recipe.group(1).replace("\\\n", " ").replace("$(BIN)/", "").split())
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert command in readme
+
+
+def test_the_python_page_runs(home: Path, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env=os.environ | {"MLMS_HOME": str(home)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "coffee.png espresso 0.95" in done.stdout
+    assert "EvaluationFinished" in done.stdout and "complete: True" in done.stdout
+
+
+def test_the_readmes_shell_commands_run(mlms) -> None:
+    """Every `mlmodelscope` line of the README's shell blocks but those that run for ever."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    commands = [line.split("#")[0].split() for line in lines if line.startswith("mlmodelscope ")]
+    assert commands
+    for command in commands:
+        if command[1] not in ("up", "coordinator", "collector", "node") and "--bus" not in command:
+            quick = ["--runs", "10"] if command[1] == "evaluate" else []
+            done = mlms(*command[1:], *quick)
+            assert done.returncode == 0, (command, done.stderr)
