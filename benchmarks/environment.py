@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mlmodelscope import embedded
+from mlmodelscope import servers
 from predictor_node import capabilities
 
 PACKAGES = ("mlmodelscope", "onnxruntime", "numpy", "nats-py", "pymongo", "msgpack", "uvloop")
@@ -27,7 +27,7 @@ def describe() -> dict[str, str]:
         "load": " ".join(f"{load:.2f}" for load in os.getloadavg()) + " (1, 5, 15 minutes, before)",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "packages": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
-        "servers": f"{_said_by(embedded.find_nats_server())}; {_said_by(embedded.find_mongod())}",
+        "servers": f"{_said_by(servers.find_nats_server())}; {_said_by(servers.find_mongod())}",
         "data": f"on {_file_system(Path(tempfile.gettempdir()))}",
     }
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bus.connection import Bus
 from bus.errors import EmbeddedError
-from mlmodelscope import embedded
+from mlmodelscope import servers
 
 READY_S = 60.0
 # The same name again replaces the block above it: every message is on the disk when it is
@@ -44,12 +44,12 @@ def running(roles: Sequence[str], *, durable: bool = False) -> Iterator[Fleet]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
         store = json.dumps(str(folder / "nats" / "data"))
         extra = DURABLE.format(folder=store) if durable else ""
-        nats_server, bus_url = embedded.start_nats_server(folder / "nats", extra)
-        stack.callback(embedded.stop, nats_server)
-        mongod, mongo_url = embedded.start_mongod(folder / "mongo")
-        stack.callback(embedded.stop, mongod)
-        embedded.wait_until_open(nats_server, bus_url, folder / "nats" / "nats.log")
-        embedded.wait_until_open(mongod, mongo_url, folder / "mongo" / "mongod.log")
+        nats_server, bus_url = servers.start_nats_server(folder / "nats", extra)
+        stack.callback(servers.stop, nats_server)
+        mongod, mongo_url = servers.start_mongod(folder / "mongo")
+        stack.callback(servers.stop, mongod)
+        servers.wait_until_open(nats_server, bus_url, folder / "nats" / "nats.log")
+        servers.wait_until_open(mongod, mongo_url, folder / "mongo" / "mongod.log")
         fleet = Fleet(bus_url, mongo_url, folder)
         # The collector first: a node asks it for the time.
         for role in sorted(roles):
@@ -78,7 +78,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 @contextmanager
 def _service(role: str, fleet: Fleet) -> Iterator[None]:
-    status = f"127.0.0.1:{embedded.free_port()}"
+    status = f"127.0.0.1:{servers.free_port()}"
     command = [sys.executable, "-m", "mlmodelscope", role, "--bus", fleet.bus_url]
     command += ["--status", status]
     if role == "collector":
@@ -96,7 +96,7 @@ def _service(role: str, fleet: Fleet) -> Iterator[None]:
         _wait_until_ready(process, role, f"http://{status}/readyz", log)
         yield
     finally:
-        embedded.stop(process)
+        servers.stop(process)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], role: str, url: str, log: Path) -> None:

@@ -11,6 +11,7 @@ from bus.messages import (
     ClassScore,
     Clock,
     ClockRead,
+    Close,
     Delete,
     Device,
     Done,
@@ -56,10 +57,17 @@ from bus.messages import (
     Nodes,
     NodeSeen,
     NotFound,
+    Open,
+    Opened,
+    OpenHere,
     OutputParameters,
+    Predict,
+    Predicted,
+    PredictFailed,
     Prediction,
     PredictionsMade,
     Progress,
+    Publish,
     ReadClock,
     Refused,
     Run,
@@ -70,11 +78,13 @@ from bus.messages import (
     TensorSpec,
     TimelineChunk,
     Undecodable,
+    Unpublish,
     Wanted,
 )
 
 EVALUATION = "4bf92f3577b34da6a3ce929d0e0e4736"
 JOB = "00f067aa0ba902b7"
+HANDLE = "9f86d081884c7d659a2feaa0c55ad015"
 AT_NS = 1_790_000_000_000_000_000
 
 _fact: dict[str, Any] = {
@@ -173,6 +183,9 @@ _spans = codec.pack_rows(
     ]
 )
 _tensor = TensorSpec(name="input", dtype="float32", shape=["N", 3, 224, 224])
+_prediction = Prediction(
+    input="cat.jpg", classes=[ClassScore(index=282, label="tiger cat", probability=0.41)]
+)
 
 EXAMPLES: dict[type[Message], Message] = {
     type(example): example
@@ -197,6 +210,8 @@ EXAMPLES: dict[type[Message], Message] = {
         Nodes(nodes=[NodeSeen(node=_node, outstanding=1)]),
         ListModels(model="EfficientNet-Lite0"),
         Models(models=[_manifest], not_runnable={"AlexNet@1.0.0": "its preprocess is [[code]]"}),
+        Publish(manifest=_manifest, user="ann"),
+        Unpublish(name="AlexNet", version="1.0.0", framework="onnxruntime", user="ann"),
         ReadClock(),
         ClockRead(reference="collector@host", now_ns=AT_NS),
         JobRecord(job=_job, state="running", node_id="node-1", incarnation="9d2b"),
@@ -240,12 +255,7 @@ EXAMPLES: dict[type[Message], Message] = {
             sequence=3,
             run=0,
             first=0,
-            predictions=[
-                Prediction(
-                    input="cat.jpg",
-                    classes=[ClassScore(index=282, label="tiger cat", probability=0.41)],
-                )
-            ],
+            predictions=[_prediction],
         ),
         RunMeasured(
             **_fact,
@@ -348,6 +358,34 @@ EXAMPLES: dict[type[Message], Message] = {
             block=_spans,
         ),
         Delete(evaluation_id=EVALUATION, user="ann"),
+        Open(
+            user="ann",
+            model="EfficientNet-Lite0@^1",
+            wanted=Wanted(framework="onnxruntime@>=1.20"),
+            settings={"threads": 1},
+        ),
+        OpenHere(
+            user="ann",
+            manifest=_manifest,
+            framework="onnxruntime",
+            settings={"device": "cpu", "threads": 1},
+        ),
+        Opened(
+            handle=HANDLE,
+            node_id="node-1",
+            model="EfficientNet-Lite0",
+            model_version="1.0.0",
+            framework="onnxruntime",
+            framework_version="1.31.1",
+            inputs=[_tensor],
+            outputs=[TensorSpec(name="logits", dtype="float32", shape=["N", 1000])],
+            settings={"intra_op_threads": 1, "providers": ["CPUExecutionProvider"]},
+            duration_ns=120_000_000,
+        ),
+        Predict(handle=HANDLE, inputs=[Input(name="cat.jpg", data=b"\xff\xd8\xff")], top_k=1),
+        Predicted(predictions=[_prediction], duration_ns=8_000_000, preprocess_ns=2_000_000),
+        PredictFailed(kind="busy", text="node-1 was measuring for 30 s: ask again later"),
+        Close(handle=HANDLE),
         Undecodable(text="Object missing required field `evaluation_id`"),
     )
 }

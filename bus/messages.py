@@ -306,8 +306,10 @@ class Misfit(Struct, frozen=True, kw_only=True):
 class Refused(Message, frozen=True, kw_only=True):
     """The request cannot be met.
 
-    kind: unknown_model, unmet_version, not_runnable, bad_request, no_nodes or nothing_fits.
-    misfits: every reason, near misses (fewest failures) first.
+    kind: unknown_model, unmet_version, not_runnable, bad_request, no_nodes or nothing_fits; of
+    Publish also manifest or changed; of Open also what went wrong on the node: busy, node_lost,
+    worker_died, asset, framework, request. misfits: every reason, near misses (fewest failures)
+    first.
     """
 
     evaluation_id: str = ""
@@ -375,6 +377,30 @@ class Models(Message, frozen=True, kw_only=True):
 
     models: list[Manifest]
     not_runnable: dict[str, str] = {}
+
+
+class Publish(Message, frozen=True, kw_only=True):
+    """Let everyone know this model. Answered by Done or Refused, on `request.publish`.
+
+    The same content again is Done; another content under the same name, version and framework is
+    Refused (kind `changed`): results are compared by version, so a changed model needs a new one.
+    """
+
+    manifest: Manifest
+    user: str = "anonymous"
+
+
+class Unpublish(Message, frozen=True, kw_only=True):
+    """Let nobody use this model by its name any more; what was stored of it stays.
+
+    Answered by Done or Refused, on `request.unpublish`. framework may be left out where only one
+    has this version of the model.
+    """
+
+    name: str
+    version: str
+    framework: str = ""
+    user: str = "anonymous"
 
 
 class ReadClock(Message, frozen=True, kw_only=True):
@@ -820,6 +846,99 @@ class Delete(Message, frozen=True, kw_only=True):
     user: str = "anonymous"
 
 
+# ------------------------------------------------------------------ a model held warm
+
+
+class Open(Message, frozen=True, kw_only=True):
+    """Hold this model open on a fitting node. Answered by Opened or Refused, on `request.open`.
+
+    model is `name` or `name@range`, unless `manifest` holds a whole one. timeout_s: how long the
+    node may wait for its turn and fetch the model's files.
+    """
+
+    user: str = "anonymous"
+    model: str = ""
+    manifest: Manifest | None = None
+    wanted: Wanted = Wanted()
+    settings: dict[str, str | int] = {}
+    timeout_s: float = 120.0
+
+
+class OpenHere(Message, frozen=True, kw_only=True):
+    """Open, once a coordinator has resolved the model and chosen the node: to that node.
+
+    Answered by Opened or Refused, on `node.<node>.open`.
+    """
+
+    user: str = "anonymous"
+    manifest: Manifest
+    framework: str
+    environment: str = "default"
+    settings: dict[str, str | int] = {}
+    timeout_s: float = 120.0
+
+
+class Opened(Message, frozen=True, kw_only=True):
+    """The model lies in memory on `node_id`, under `handle`, until it is closed or lies idle.
+
+    settings: the values in effect. cached: whether another handle held the same model already;
+    duration_ns: what opening it took in the framework.
+    """
+
+    handle: str
+    node_id: str
+    model: str
+    model_version: str
+    framework: str
+    framework_version: str
+    inputs: list[TensorSpec] = []
+    outputs: list[TensorSpec] = []
+    settings: dict[str, Any] = {}
+    cached: bool = False
+    duration_ns: int = 0
+
+
+class Predict(Message, frozen=True, kw_only=True):
+    """What does the open model say of these inputs? Straight to its node, as one batch.
+
+    Answered by Predicted or PredictFailed, on `node.<node>.predict`. A node measures or predicts
+    one thing at a time: after timeout_s of waiting for its turn, the answer is kind `busy`.
+    """
+
+    handle: str
+    inputs: list[Input]
+    top_k: int = 5
+    timeout_s: float = 30.0
+
+
+class Predicted(Message, frozen=True, kw_only=True):
+    """One prediction an input, in their order.
+
+    duration_ns: the framework's predict call alone; preprocess_ns: from files to tensors.
+    """
+
+    predictions: list[Prediction]
+    duration_ns: int
+    preprocess_ns: int
+
+
+class PredictFailed(Message, frozen=True, kw_only=True):
+    """No prediction. kind: what is wrong, and so what to do.
+
+    unknown_handle, closed or worker_died: open the model again; busy: ask again later; input,
+    request, asset or framework: `text` says what was found and expected.
+    """
+
+    kind: str
+    text: str
+
+
+class Close(Message, frozen=True, kw_only=True):
+    """Hold this model no longer. Answered by Done, on `node.<node>.close`; twice is harmless."""
+
+    handle: str
+
+
 class Undecodable(Message, frozen=True, kw_only=True):
     """A request that could not be read: the answer to bytes that are no message of ours."""
 
@@ -840,6 +959,8 @@ MESSAGES: tuple[type[Message], ...] = (
     Nodes,
     ListModels,
     Models,
+    Publish,
+    Unpublish,
     ReadClock,
     ClockRead,
     JobRecord,
@@ -865,6 +986,13 @@ MESSAGES: tuple[type[Message], ...] = (
     GetTimeline,
     TimelineChunk,
     Delete,
+    Open,
+    OpenHere,
+    Opened,
+    Predict,
+    Predicted,
+    PredictFailed,
+    Close,
     Undecodable,
 )
 """Every message there is: what the codec can read and the documentation lists."""

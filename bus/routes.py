@@ -8,6 +8,7 @@ from bus import subjects as s
 from bus.messages import (
     JOB_FACTS,
     Cancel,
+    Close,
     Delete,
     Evaluate,
     EvaluationFailed,
@@ -26,8 +27,13 @@ from bus.messages import (
     Models,
     NodeAlive,
     NodeAnnounced,
+    Open,
+    OpenHere,
+    Predict,
+    Publish,
     ReadClock,
     SpansRecorded,
+    Unpublish,
 )
 
 
@@ -45,10 +51,15 @@ class Route(NamedTuple):
 REQUEST = "NATS request/reply, queue group {}"
 BUCKET = "key-value bucket {}"
 STREAM = "JetStream stream {}"
+TO_NODE = "NATS request/reply"
 
 
 def _asked(kind: type[Message], subject: str, of: str, *answers: str) -> Route:
     return Route((kind,), "client", of, subject, REQUEST.format(of), answers)
+
+
+def _told(kind: type[Message], sender: str, subject: str, *answers: str) -> Route:
+    return Route((kind,), sender, "one node", subject, TO_NODE, answers)
 
 
 def _kept(kind: type[Message], sender: str, bucket: str, key: str, receiver: str) -> Route:
@@ -64,6 +75,8 @@ ROUTES: tuple[Route, ...] = (
     _asked(Fits, s.FITS, "coordinator", "Fitting", "Refused"),
     _asked(ListNodes, s.NODES, "coordinator", "Nodes"),
     _asked(ListModels, s.MODELS, "coordinator", "Models"),
+    _asked(Publish, s.PUBLISH, "coordinator", "Done", "Refused"),
+    _asked(Unpublish, s.UNPUBLISH, "coordinator", "Done", "Refused"),
     _kept(EvaluationRecord, "coordinator", s.EVALUATIONS_BUCKET, "<evaluation_id>", "coordinator"),
     _kept(JobRecord, "coordinator, node", s.JOBS_BUCKET, "<job_id>", "coordinator, node"),
     Route((Job,), "coordinator", "one node", s.job("<node>"), STREAM.format(s.JOBS_STREAM)),
@@ -100,5 +113,9 @@ ROUTES: tuple[Route, ...] = (
     _asked(GetTimeline, s.TIMELINE, "collector", "TimelineChunk", "NotFound"),
     _asked(Delete, s.DELETE, "collector", "Done", "NotFound"),
     _asked(ReadClock, s.CLOCK, "collector", "ClockRead"),
+    _asked(Open, s.OPEN, "coordinator", "Opened", "Refused"),
+    _told(OpenHere, "coordinator", s.open_on("<node>"), "Opened", "Refused"),
+    _told(Predict, "client", s.predict_on("<node>"), "Predicted", "PredictFailed"),
+    _told(Close, "client", s.close_on("<node>"), "Done"),
 )
-"""In the order in which one evaluation meets them."""
+"""In the order in which one evaluation meets them; then a model that is held warm."""

@@ -12,6 +12,9 @@ CANCEL = f"{ROOT}.request.cancel"
 FITS = f"{ROOT}.request.fits"
 NODES = f"{ROOT}.request.nodes"
 MODELS = f"{ROOT}.request.models"
+PUBLISH = f"{ROOT}.request.publish"
+UNPUBLISH = f"{ROOT}.request.unpublish"
+OPEN = f"{ROOT}.request.open"
 # … or of the collectors.
 HISTORY = f"{ROOT}.request.history"
 EVALUATION = f"{ROOT}.request.evaluation"
@@ -57,6 +60,21 @@ def job(node_id: str) -> str:
 def job_consumer(node_id: str) -> str:
     """The durable consumer of one node's queue."""
     return f"node-{node_id}"
+
+
+def open_on(node_id: str) -> str:
+    """Where one node is asked to hold a model open."""
+    return f"{ROOT}.node.{node_id}.open"
+
+
+def predict_on(node_id: str) -> str:
+    """Where one node is asked what an open model predicts."""
+    return f"{ROOT}.node.{node_id}.predict"
+
+
+def close_on(node_id: str) -> str:
+    """Where one node is told that a model is needed no longer."""
+    return f"{ROOT}.node.{node_id}.close"
 
 
 def fact(sender: str, user: str, evaluation_id: str, kind: str) -> str:

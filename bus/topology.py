@@ -54,7 +54,6 @@ BUCKETS = (
         bucket=subjects.ALIVE_BUCKET,
         ttl=ALIVE_S,
         limit_marker_ttl=60,
-        storage=api.StorageType.MEMORY,
     ),
     api.KeyValueConfig(bucket=subjects.JOBS_BUCKET, ttl=7 * DAY_S),
     api.KeyValueConfig(bucket=subjects.EVALUATIONS_BUCKET, ttl=7 * DAY_S),

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bus.errors import InputError, MLModelScopeError, UnknownNameError, nearest
-from bus.messages import Evaluate, Fits, Input, Job, Manifest, Misfit, Refused
+from bus.messages import Evaluate, Fits, Input, Job, Manifest, Misfit, Open, Refused
 from coordinator.constraints import Fitting, explain, misfits, same_framework, survey
 from coordinator.jobs import plan_runs
 from coordinator.placement import Choice, choose
@@ -22,6 +22,7 @@ from manifests.version import parse_reference
 
 _ID = re.compile(r"[0-9a-f]{32}")
 MOST_BATCH_SIZES = 64
+Asked = Evaluate | Fits | Open
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,23 @@ def admit(
     """The plan for a request, or why there is none."""
     if problem := faults(request):
         return _refused(request, "bad_request", problem)
+    found = settle(request, catalog, registry, outstanding)
+    if isinstance(found, Refused):
+        return found
+    manifest, choice = found
+    if inputs := request.inputs or _samples(manifest):
+        return Plan(manifest, choice, inputs)
+    return _refused(request, "bad_request", _no_inputs(manifest))
+
+
+def settle(
+    request: Evaluate | Open,
+    catalog: Catalog,
+    registry: Registry,
+    outstanding: Mapping[str, int],
+    excluded: Collection[str] = (),
+) -> tuple[Manifest, Choice] | Refused:
+    """Which model is meant, and which node will have it, or everything that stands against it."""
     found = candidates(request, catalog)
     if isinstance(found, Refused):
         return found
@@ -47,12 +65,9 @@ def admit(
     surveys: list[Fitting] = []
     for manifest in found:
         surveyed = survey(manifest, request.wanted, registry.kinds())
-        choice = choose(surveyed, outstanding)
+        choice = choose(surveyed, outstanding, excluded)
         if choice is not None:
-            inputs = request.inputs or _samples(manifest)
-            if inputs:
-                return Plan(manifest, choice, inputs)
-            return _refused(request, "bad_request", _no_inputs(manifest))
+            return manifest, choice
         surveys += surveyed
     return _nothing_fits(request, found[0], misfits(surveys), registry)
 
@@ -79,7 +94,7 @@ def faults(request: Evaluate) -> str:
     return "; ".join(found)
 
 
-def candidates(request: Evaluate | Fits, catalog: Catalog) -> list[Manifest] | Refused:
+def candidates(request: Asked, catalog: Catalog) -> list[Manifest] | Refused:
     """The manifests that a request may mean: one version, in each framework that has it."""
     try:
         asked = parse_reference(request.wanted.framework)[0] if request.wanted.framework else ""
@@ -107,14 +122,14 @@ def _runnable(manifest: Manifest) -> Manifest:
     return manifest
 
 
-def no_nodes(request: Evaluate | Fits) -> Refused:
+def no_nodes(request: Asked) -> Refused:
     """Nobody is there to run anything."""
     text = "no predictor node is alive on this bus: start one, and ask again"
     return _refused(request, "no_nodes", text)
 
 
 def _nothing_fits(
-    request: Evaluate, manifest: Manifest, groups: list[Misfit], registry: Registry
+    request: Evaluate | Open, manifest: Manifest, groups: list[Misfit], registry: Registry
 ) -> Refused:
     name, there = manifest.framework.name, registry.frameworks()
     wanted = parse_reference(request.wanted.framework)[0] if request.wanted.framework else name
@@ -144,7 +159,7 @@ def _no_inputs(manifest: Manifest) -> str:
 
 
 def _refused(
-    request: Evaluate | Fits,
+    request: Asked,
     kind: str,
     text: str,
     *,

@@ -15,7 +15,7 @@ from bus.buckets import Watch
 from bus.codec import pack_rows
 from bus.connection import Bus
 from bus.consumer import Consumer, Received
-from bus.errors import BusError, MLModelScopeError, StaleError
+from bus.errors import BusError, MLModelScopeError
 from bus.messages import (
     LEVELS,
     Cancel,
@@ -28,27 +28,31 @@ from bus.messages import (
     JobFinished,
     ListModels,
     ListNodes,
-    Manifest,
     Message,
     Models,
     NodeAlive,
     NodeAnnounced,
     Nodes,
     NodeSeen,
+    Open,
+    Publish,
     Refused,
     Span,
     SpansRecorded,
     Undecodable,
+    Unpublish,
 )
 from bus.service import Service
 from coordinator.admission import admit, candidates, no_nodes
 from coordinator.attempts import Attempts, accepted
 from coordinator.board import Board
 from coordinator.constraints import misfits, survey
+from coordinator.opening import open_model
 from coordinator.placement import in_order
 from coordinator.registry import Registry
+from coordinator.shelf import Shelf
 from coordinator.sweep import Sweep
-from manifests.catalog import Catalog, not_runnable, shipped
+from manifests.catalog import not_runnable
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +74,9 @@ class Coordinator(Service):
     def __init__(self, bus: Bus, settings: Settings | None = None) -> None:
         super().__init__()
         self._bus, self._settings = bus, settings or Settings()
-        self._registry, self._catalog, self._board = Registry(), Catalog(), Board()
-        self._manifests: dict[str, Manifest] = {}
+        self._registry, self._board = Registry(), Board()
+        self._shelf = Shelf(self.counters)
+        self._catalog = self._shelf.catalog
         self._attempts = Attempts(bus, self._board, self._registry, self.counters)
         self._sweep = Sweep(self._attempts, self._board, self._registry, self._catalog)
         self._watches: list[Watch] = []
@@ -85,10 +90,9 @@ class Coordinator(Service):
 
     async def start(self) -> None:
         """Learn what there is, then begin to answer."""
-        await self._seed()
+        await self._shelf.start(self._bus)
         await self._board.start(self._bus)
         for name, seen in (
-            (subjects.MANIFESTS_BUCKET, self._saw_manifest),
             (subjects.NODES_BUCKET, self._saw_node),
             (subjects.ALIVE_BUCKET, self._saw_heartbeat),
         ):
@@ -102,6 +106,9 @@ class Coordinator(Service):
                 subjects.FITS: self._fits,
                 subjects.NODES: self._nodes,
                 subjects.MODELS: self._models,
+                subjects.PUBLISH: self._publish,
+                subjects.UNPUBLISH: self._unpublish,
+                subjects.OPEN: self._open,
             },
         )
         # After serve(): its round trip tells that the server has our subscriptions by now.
@@ -126,6 +133,7 @@ class Coordinator(Service):
         for watch in self._watches:
             await watch.stop()
         await self._board.stop()
+        await self._shelf.stop()
 
     def not_ready(self) -> str:
         """Why nothing can be asked of it now, or nothing."""
@@ -137,19 +145,10 @@ class Coordinator(Service):
         """Nodes, jobs by state, and what waits for each node."""
         return {
             "nodes": [node.node_id for node in self._registry.alive()],
-            "models": len(self._manifests),
+            "models": len(self._shelf),
             "jobs": self._board.states(),
             "queues": dict(self._board.outstanding),
         }
-
-    async def _seed(self) -> None:
-        """The package's manifests, unless somebody has published them (or others) already."""
-        bucket = await self._bus.bucket(subjects.MANIFESTS_BUCKET)
-        for manifest in shipped():
-            try:
-                await bucket.create(manifest_key(manifest), Models(models=[manifest]))
-            except StaleError:
-                continue
 
     async def _keep_sweeping(self) -> None:
         while not self._stopping:
@@ -187,21 +186,6 @@ class Coordinator(Service):
             gone = self._registry.silent(key)
         if self._sweep.gone(gone):
             self._wake.set()
-
-    def _saw_manifest(self, key: str, message: Message | None, _: int) -> None:
-        known = self._manifests.pop(key, None)
-        if known is not None:
-            self._catalog.remove(known)
-        if not isinstance(message, Models):
-            return
-        for manifest in message.models[:1]:
-            try:
-                self._catalog.add(manifest)
-            except MLModelScopeError as exc:
-                self.counters["bad_manifests"] += 1
-                log.warning("manifest left out", extra={"key": key, "error": str(exc)})
-                continue
-            self._manifests[key] = manifest
 
     async def _heard(self, batch: list[Received]) -> None:
         await asyncio.gather(*(self._heard_one(received) for received in batch))
@@ -306,11 +290,22 @@ class Coordinator(Service):
         why = {f"{m.name}@{m.version}": text for m in found if (text := not_runnable(m))}
         return Models(models=found, not_runnable=why)
 
+    async def _publish(self, request: Message) -> Message:
+        if not isinstance(request, Publish):
+            return _not("Publish", request)
+        return await self._shelf.publish(request)
 
-def manifest_key(manifest: Manifest) -> str:
-    """Where a manifest lies in the bucket mlms_manifests."""
-    parts = (manifest.name, manifest.version, manifest.framework.name)
-    return ".".join(subjects.token(part) for part in parts)
+    async def _unpublish(self, request: Message) -> Message:
+        if not isinstance(request, Unpublish):
+            return _not("Unpublish", request)
+        return await self._shelf.unpublish(request)
+
+    async def _open(self, request: Message) -> Message:
+        if not isinstance(request, Open):
+            return _not("Open", request)
+        self.counters["opens"] += 1
+        load = self._board.outstanding
+        return await open_model(request, self._bus, self._catalog, self._registry, load)
 
 
 def _not(expected: str, got: Message) -> Undecodable:

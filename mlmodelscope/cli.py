@@ -5,23 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from bus.errors import (
-    InputError,
-    ManifestError,
-    MLModelScopeError,
-    NotStoredError,
-    RefusedError,
-    UnknownNameError,
-)
+from bus.errors import UnknownNameError
+from mlmodelscope import cli_services as services
+from mlmodelscope.asked import Asked
+from mlmodelscope.exits import OK, USAGE, guarded
+from mlmodelscope.places import home_folder
 
-OK, FAILED, USAGE, NOTHING_FITS, INTERRUPTED = 0, 1, 2, 3, 130
-USAGE_KINDS = ("bad_request", "unknown_model", "unknown_framework", "not_runnable")
+if TYPE_CHECKING:
+    from mlmodelscope.client import Client
+
 Output = Literal["table", "json", "csv"]
 
 app = App(
@@ -114,29 +113,28 @@ def evaluate(
     timeline
         Also write the timeline there, as Chrome trace JSON (`.json` or `.json.gz`).
     """
-    from mlmodelscope import evaluating
-
-    return _run(
-        evaluating.evaluate,
-        where,
-        evaluating.Asked(
-            model=model,
-            inputs=tuple(input or ()),
-            batch_sizes=_batch_sizes(batch_size),
-            runs=runs,
-            warmup=warmup,
-            trace=_level(trace),
-            framework=framework,
-            device=device,
-            node=node,
-            threads=threads,
-            seed=seed,
-            top_k=top,
-            timeout_s=timeout,
-        ),
-        output,
-        timeline,
+    asked = Asked(
+        model=model,
+        inputs=tuple(input or ()),
+        batch_sizes=_batch_sizes(batch_size),
+        runs=runs,
+        warmup=warmup,
+        trace=_level(trace),
+        framework=framework,
+        device=device,
+        node=node,
+        threads=threads,
+        seed=seed,
+        top_k=top,
+        timeout_s=timeout,
     )
+
+    async def command(client: Client) -> int:
+        from mlmodelscope import evaluating
+
+        return await evaluating.evaluate(client, asked, output, timeline)
+
+    return _run(command, where)
 
 
 @app.command
@@ -154,9 +152,13 @@ def models(model: str = "", *, output: Output = "table", where: Where = Where())
     model
         Only this name, or `name@range`.
     """
-    from mlmodelscope import listing
 
-    return _run(listing.models, where, model, output)
+    async def command(client: Client) -> int:
+        from mlmodelscope import listing
+
+        return await listing.models(client, model, output)
+
+    return _run(command, where)
 
 
 @app.command
@@ -169,9 +171,13 @@ def nodes(*, output: Output = "table", where: Where = Where()) -> int:
 
         mlmodelscope nodes --bus nats://10.0.0.5:4222 --output json
     """
-    from mlmodelscope import listing
 
-    return _run(listing.nodes, where, output)
+    async def command(client: Client) -> int:
+        from mlmodelscope import listing
+
+        return await listing.nodes(client, output)
+
+    return _run(command, where)
 
 
 @app.command
@@ -198,10 +204,14 @@ def history(
     state
         running, finished, failed or cancelled.
     """
-    from mlmodelscope import listing
-
     filters = {"model": model, "framework": framework, "node": node, "state": state}
-    return _run(listing.history, where, {**filters, "limit": limit}, output)
+
+    async def command(client: Client) -> int:
+        from mlmodelscope import listing
+
+        return await listing.history(client, {**filters, "limit": limit}, output)
+
+    return _run(command, where)
 
 
 @app.command
@@ -219,9 +229,13 @@ def show(evaluation: str, *, output: Output = "table", where: Where = Where()) -
     evaluation
         Its id, the first digits of it (4 or more), or `last`.
     """
-    from mlmodelscope import evaluating
 
-    return _run(evaluating.show, where, evaluation, output)
+    async def command(client: Client) -> int:
+        from mlmodelscope import evaluating
+
+        return await evaluating.show(client, evaluation, output)
+
+    return _run(command, where)
 
 
 @app.command
@@ -246,9 +260,13 @@ def timeline(
     output
         `FILE.json` or `FILE.json.gz`. Default: `timeline-<id>.json.gz` here.
     """
-    from mlmodelscope import evaluating
 
-    return _run(evaluating.write_timeline, where, evaluation, output)
+    async def command(client: Client) -> int:
+        from mlmodelscope import evaluating
+
+        return await evaluating.write_timeline(client, evaluation, output)
+
+    return _run(command, where)
 
 
 @app.command
@@ -259,86 +277,18 @@ def delete(evaluation: str, *, where: Where = Where()) -> int:
 
         mlmodelscope delete 4bf92f35
     """
-    from mlmodelscope import listing
 
-    return _run(listing.delete, where, evaluation)
+    async def command(client: Client) -> int:
+        from mlmodelscope import listing
 
+        return await listing.delete(client, evaluation)
 
-@app.command
-def up(*, verbose: bool = False) -> int:
-    """Run everything on this machine until Ctrl-C: bus, database, coordinator, collector, node.
-
-    Other commands on the same data folder (MLMS_HOME) join it.
-
-    For example:
-
-        mlmodelscope up
-
-        MLMS_HOME=/data/mlms mlmodelscope up
-    """
-    from mlmodelscope import running
-
-    return _guarded(lambda: running.up(os.environ))
+    return _run(command, where)
 
 
-STATUS_HELP = "HOST:PORT of /healthz, /readyz, /status and /metrics; port 0 takes a free one."
-Status = Annotated[str, Parameter(help=STATUS_HELP, env_var="MLMS_STATUS")]
-BusUrl = Annotated[str, Parameter(help="NATS URL.", env_var="MLMS_BUS_URL")]
-LOCAL_BUS = "nats://127.0.0.1:4222"
-
-
-@app.command
-def coordinator(*, bus: BusUrl = LOCAL_BUS, status: Status = "127.0.0.1:0") -> int:
-    """Run one coordinator; any number may run.
-
-    For example:
-
-        mlmodelscope coordinator --bus nats://10.0.0.5:4222 --status 0.0.0.0:7401
-    """
-    from mlmodelscope import running
-
-    return _guarded(lambda: running.role("coordinator", bus, status, os.environ))
-
-
-@app.command
-def collector(
-    *,
-    bus: BusUrl = LOCAL_BUS,
-    mongo: Annotated[
-        str, Parameter(env_var="MLMS_MONGO_URL", help="MongoDB URL.")
-    ] = "mongodb://127.0.0.1:27017",
-    status: Status = "127.0.0.1:0",
-) -> int:
-    """Run one collector; any number may run on one database.
-
-    For example:
-
-        mlmodelscope collector --bus nats://10.0.0.5:4222 --mongo mongodb://10.0.0.6:27017
-    """
-    from mlmodelscope import running
-
-    return _guarded(lambda: running.role("collector", bus, status, os.environ, mongo_url=mongo))
-
-
-@app.command(name="node")
-def one_node(
-    *,
-    bus: BusUrl = LOCAL_BUS,
-    id: Annotated[str | None, Parameter(help="Its name. Default: the host's.")] = None,
-    labels: Annotated[str | None, Parameter(help="key=value,key=value")] = None,
-    status: Status = "127.0.0.1:0",
-) -> int:
-    """Run one predictor node: it takes jobs and measures them.
-
-    For example:
-
-        mlmodelscope node --bus nats://10.0.0.5:4222 --labels room=12,owner=ann
-    """
-    from mlmodelscope import running
-
-    return _guarded(
-        lambda: running.role("node", bus, status, os.environ, node_id=id, labels=labels)
-    )
+for service in (services.up, services.coordinator, services.collector):
+    app.command(service)
+app.command(services.node, name="node")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -350,40 +300,24 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else OK)
 
 
-def _run(command: Callable[..., Coroutine[Any, Any, int]], where: Where, *rest: Any) -> int:
+def _run(command: Callable[[Client], Coroutine[Any, Any, int]], where: Where) -> int:
+    """Run a command with a client of the system that it is about."""
+
     def with_client() -> int:
-        from bus import loop
-        from mlmodelscope.client import Client
+        # The embedded system starts while this process imports what a client needs.
+        with ExitStack() as stack:
+            membership = None
+            if not where.bus:
+                from mlmodelscope.embedded import Membership
 
-        client = Client(where.bus, user=where.user)
-        return loop.run(command(client, *rest))
+                membership = Membership(home_folder(os.environ))
+                stack.callback(membership.leave)
+            from bus import loop
+            from mlmodelscope.client import Client
 
-    return _guarded(with_client)
+            return loop.run(command(Client(where.bus, user=where.user, membership=membership)))
 
-
-def _guarded(command: Callable[[], int]) -> int:
-    """Run a command; an error becomes one message on stderr and an exit code."""
-    try:
-        return command()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK  # whoever read us has seen enough
-    except MLModelScopeError as exc:
-        from mlmodelscope.tables import print_error
-
-        print_error(exc)
-        return exit_code(exc)
-
-
-def exit_code(exc: MLModelScopeError) -> int:
-    """Which exit code an error has."""
-    if isinstance(exc, RefusedError):
-        return USAGE if exc.kind in USAGE_KINDS else NOTHING_FITS
-    usage = (InputError, ManifestError, NotStoredError, UnknownNameError)
-    return USAGE if isinstance(exc, usage) else FAILED
+    return guarded(with_client)
 
 
 def _batch_sizes(text: str) -> tuple[int, ...]:

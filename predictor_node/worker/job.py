@@ -1,6 +1,7 @@
 """What the node asks for, checked once where it comes in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +14,15 @@ MAX_QUERIES = 10_000_000  # their times are kept in memory until the run has end
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One input file, under the name by which people know it."""
+    """One input under the name by which people know it: a file, or its content."""
 
     name: str
-    path: str
+    path: str = ""
+    data: bytes = b""
+
+    @property
+    def source(self) -> str | bytes:
+        return self.path or self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +62,29 @@ class Model:
     files: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Everything that one `run` command carries."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A model, and how it is fed and read: what an `open` command carries."""
 
-    job_id: str
     framework: str
     plugin: str
     model: Model
     inputs: tuple[Mapping[str, Any], ...]
     outputs: tuple[Mapping[str, Any], ...]
+    folder: str
+    labels: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Target):
+    """Everything that one `run` command carries."""
+
+    job_id: str
     items: tuple[Item, ...]
     runs: tuple[Run, ...]
-    folder: str
     attempt: int = 1
-    labels: str = ""
     seed: int = 0
-    settings: Mapping[str, Any] = field(default_factory=dict)
     top_k: int = 5
     parent_span: int = 0
     span_base: int = 0
@@ -81,24 +93,51 @@ class Job:
 
 def read_job(sent: Mapping[str, Any]) -> Job:
     """The job in a command; names what is missing or not known."""
-    try:
-        job = Job(
-            **{
-                **sent,
-                "model": Model(**sent["model"]),
-                "inputs": tuple(sent["inputs"]),
-                "outputs": tuple(sent["outputs"]),
-                "items": tuple(Item(**item) for item in sent["items"]),
-                "runs": tuple(Run(**run) for run in sent["runs"]),
-            }
-        )
-    except KeyError as error:
-        raise WorkerError("request", f"the job has no field {error}") from error
-    except TypeError as error:
-        raise WorkerError("request", f"the job cannot be read: {error}") from error
+    with _reading("job"):
+        items = tuple(Item(**item) for item in sent["items"])
+        runs = tuple(Run(**run) for run in sent["runs"])
+        job = Job(**{**sent, **_target_fields(sent), "items": items, "runs": runs})
     for name in ("items", "runs"):
         if not getattr(job, name):
             raise WorkerError("request", f"the job has no {name}; at least one is expected")
-    if type(job.top_k) is not int or job.top_k < 1:
-        raise WorkerError("request", f"top_k is {job.top_k!r}; a whole number from 1 is expected")
+    check_top_k(job.top_k)
     return job
+
+
+def read_target(sent: Mapping[str, Any]) -> Target:
+    """The model in an `open` command; names what is missing or not known."""
+    with _reading("model to open"):
+        return Target(**{**sent, **_target_fields(sent)})
+
+
+def read_items(sent: Sequence[Mapping[str, Any]]) -> list[Item]:
+    """The inputs in a `predict` command: at least one."""
+    with _reading("inputs"):
+        items = [Item(**item) for item in sent]
+    if not items:
+        raise WorkerError("request", "there are no inputs; at least one is expected")
+    return items
+
+
+def check_top_k(top_k: Any) -> int:
+    if type(top_k) is not int or top_k < 1:
+        raise WorkerError("request", f"top_k is {top_k!r}; a whole number from 1 is expected")
+    return top_k
+
+
+def _target_fields(sent: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "model": Model(**sent["model"]),
+        "inputs": tuple(sent["inputs"]),
+        "outputs": tuple(sent["outputs"]),
+    }
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise WorkerError("request", f"the {what} has no field {error}") from error
+    except TypeError as error:
+        raise WorkerError("request", f"the {what} cannot be read: {error}") from error

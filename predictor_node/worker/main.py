@@ -12,6 +12,7 @@ from typing import Any
 from . import frameworks
 from .errors import WorkerError, unknown
 from .frames import FrameError, Sender, read_frames
+from .held import HeldModels
 from .job import read_job
 from .models import WarmModels
 from .runner import run_job
@@ -88,30 +89,46 @@ class Commands:
 
 def serve(read_fd: int, write_fd: int) -> int:
     os.set_inheritable(write_fd, False)
-    say, commands, models = Sender(write_fd), Commands(read_fd), WarmModels()
+    say, commands = Sender(write_fd), Commands(read_fd)
+    models, held = WarmModels(), HeldModels()
     try:
         version = ".".join(str(part) for part in sys.version_info[:3])
         say({"said": "ready", "pid": os.getpid(), "python": version})
         while True:
             command, cancelled = commands.next()
             if command.get("do") == "exit":
+                held.close_all()
                 models.close()
                 return 0
-            perform(command, models, say, cancelled)
+            perform(command, models, held, say, cancelled)
     except BrokenPipeError:
         os._exit(NODE_GONE)
 
 
 def perform(
-    command: dict[str, Any], models: WarmModels, say: Sender, cancelled: threading.Event
+    command: dict[str, Any],
+    models: WarmModels,
+    held: HeldModels,
+    say: Sender,
+    cancelled: threading.Event,
 ) -> None:
-    """Run one command; the one place where a job's errors are caught and become a frame."""
+    """Run one command; the one place where its errors are caught and become a frame."""
     try:
-        if command.get("do") != "run":
-            raise unknown("command", command.get("do"), ("run", "cancel", "exit"))
-        if not isinstance(sent := command.get("job"), dict):
-            raise WorkerError("request", f"job is a {type(sent).__name__}; a map is expected")
-        run_job(read_job(sent), models, say, cancelled)
+        match command.get("do"):
+            case "run":
+                if not isinstance(sent := command.get("job"), dict):
+                    text = f"job is a {type(sent).__name__}; a map is expected"
+                    raise WorkerError("request", text)
+                run_job(read_job(sent), models, say, cancelled)
+            case "open":
+                say(held.open(command))
+            case "predict":
+                say(held.predict(command))
+            case "close":
+                say(held.close(command))
+            case other:
+                known = ("run", "open", "predict", "close", "cancel", "exit")
+                raise unknown("command", other, known)
     except BrokenPipeError:
         raise
     except WorkerError as error:

@@ -10,8 +10,11 @@ from typing import Any
 
 from . import frameworks
 from .errors import Cancelled, WorkerError
-from .job import Job
+from .job import Job, Target
+from .measure import Batch
 from .trace import now_ns
+
+Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +31,35 @@ class Opened:
     def close(self) -> None:
         self.plugin.close(self.handle)
 
+    def about(self) -> dict[str, Any]:
+        """What an `opened` frame says of it."""
+        return {
+            "version": self.version,
+            "cached": self.cached,
+            "duration_ns": self.duration_ns,
+            "inputs": self.handle.inputs,
+            "outputs": self.handle.outputs,
+            "settings": self.handle.settings,
+        }
+
 
 class WarmModels:
     """Keeps handles by (content, settings, framework); a profiled one is never kept."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, ...], Opened] = OrderedDict()
+        self._kept: OrderedDict[Key, Opened] = OrderedDict()
 
     @contextmanager
     def opened(self, job: Job, profile: bool) -> Iterator[Opened]:
         """The job's model, warm or opened now; one that failed is not used again."""
         if profile:
-            model = _open(job, profile=True)
+            model = open_model(job, profile=True)
             try:
                 yield model
             finally:
                 model.close()
             return
-        settings = json.dumps(dict(job.settings), sort_keys=True, default=str)
-        key = (job.plugin, job.model.key, settings)
+        key = key_of(job)
         begin_ns = now_ns()
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -54,7 +67,7 @@ class WarmModels:
             model = replace(self._kept[key], cached=True, start_ns=begin_ns, duration_ns=took_ns)
         else:
             self._shrink(max(0, job.keep_models - 1))
-            model = self._kept[key] = _open(job, profile=False)
+            model = self._kept[key] = open_model(job)
         try:
             yield model
         except Cancelled:
@@ -72,21 +85,29 @@ class WarmModels:
         self._shrink(0)
 
 
-def _open(job: Job, profile: bool) -> Opened:
+def key_of(target: Target) -> Key:
+    """What two targets have in common when one open model serves both."""
+    settings = json.dumps(dict(target.settings), sort_keys=True, default=str)
+    return target.plugin, target.model.key, settings
+
+
+def open_model(target: Target, profile: bool = False) -> Opened:
+    """The target's model, opened now."""
+    name = target.framework
     try:
-        plugin = frameworks.load(job.framework, job.plugin)
+        plugin = frameworks.load(name, target.plugin)
     except ImportError as error:
-        text = f"framework {job.framework} cannot be imported in this environment: {error}"
+        text = f"framework {name} cannot be imported in this environment: {error}"
         raise WorkerError(
             "framework", f"{text}; install it here, or ask for another one"
         ) from error
-    settings = dict(job.settings)
+    settings = dict(target.settings)
     spec = frameworks.Spec(
-        files=job.model.files,
+        files=target.model.files,
         device=str(settings.pop("device", "cpu")),
         settings=settings,
         profile=profile,
-        folder=job.folder,
+        folder=target.folder,
     )
     begin_ns = now_ns()
     try:
@@ -94,8 +115,23 @@ def _open(job: Job, profile: bool) -> Opened:
     except WorkerError:
         raise
     except Exception as error:
-        text = f"{job.framework} could not open {job.model.name}: {error}"
+        text = f"{name} could not open {target.model.name}: {error}"
         raise WorkerError("framework", text) from error
     took_ns = now_ns() - begin_ns
     version = str(plugin.describe()["version"])
     return Opened(plugin, version, handle, False, begin_ns, took_ns)
+
+
+def predict_once(target: Target, model: Opened, batch: Batch) -> Any:
+    """The model's outputs for one batch; its own errors say what it was given."""
+    try:
+        return model.plugin.predict(model.handle, batch)
+    except Exception as error:
+        raise prediction_failed(target, error, batch) from error
+
+
+def prediction_failed(target: Target, error: Exception, batch: Batch) -> WorkerError:
+    """A framework's error in a predict call, with what it was given."""
+    given = {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in batch.items()}
+    text = f"{target.framework} could not run {target.model.name} on {given}: {error}"
+    return WorkerError("framework", text)

@@ -1,5 +1,6 @@
 """The steps that turn an image file into a tensor: a manifest names them, in its own order."""
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -62,9 +63,9 @@ class ImageParameters:
 Step = Callable[[Any, ImageParameters], Any]
 
 
-def decode(path: str, parameters: ImageParameters) -> Image.Image:
-    """The file's pixels, in colour or (one channel) in grey; EXIF rotation is not applied."""
-    with Image.open(path) as image:
+def decode(source: str | bytes, parameters: ImageParameters) -> Image.Image:
+    """The image's pixels, in colour or (one channel) in grey; EXIF rotation is not applied."""
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         return image.convert("L" if parameters.dimensions[0] == 1 else "RGB")
 
 
@@ -214,26 +215,29 @@ def preprocess(image: Any, parameters: ImageParameters) -> np.ndarray:
     return tensor
 
 
-def open_image(name: str, path: str, parameters: ImageParameters) -> Image.Image:
-    """Decode one item; a file that is no image is named, with what it is instead."""
+def open_image(name: str, source: str | bytes, parameters: ImageParameters) -> Image.Image:
+    """Decode one item, a path or a content; what is no image is named, with what it is instead."""
     try:
-        return decode(path, parameters)
+        return decode(source, parameters)
     except UnidentifiedImageError as error:
-        text = f"input {name} is not an image but a {_what_is(path)}; an image is expected"
+        text = f"input {name} is not an image but a {_what_is(source)}; an image is expected"
         raise WorkerError("input", f"{text} (PNG, JPEG, …)") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        text = f"input {name} ({_what_is(path)}) cannot be decoded: {error}; a whole image file"
+        text = f"input {name} ({_what_is(source)}) cannot be decoded: {error}; a whole image file"
         raise WorkerError("input", f"{text} is expected") from error
 
 
-def _what_is(path: str) -> str:
+def _what_is(source: str | bytes) -> str:
     """What a file looks like, for people: its kind and its size."""
-    file = Path(path)
-    if not file.is_file():
-        return "missing file"
-    with file.open("rb") as stream:
-        head = stream.read(SNIFFED_BYTES)
-    size = f"{file.stat().st_size} bytes"
+    if isinstance(source, bytes):
+        head, size = source[:SNIFFED_BYTES], f"{len(source)} bytes"
+    else:
+        file = Path(source)
+        if not file.is_file():
+            return "missing file"
+        with file.open("rb") as stream:
+            head = stream.read(SNIFFED_BYTES)
+        size = f"{file.stat().st_size} bytes"
     if not head:
         return f"empty file, {size}"
     for magic, kind in ((b"\x89PNG", "PNG"), (b"\xff\xd8", "JPEG"), (b"%PDF", "PDF")):

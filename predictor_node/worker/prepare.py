@@ -1,7 +1,7 @@
 """Fits what the manifest says to what the opened model says, and makes the batches."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,27 @@ def build_batches(tensors: Sequence[np.ndarray], name: str, size: int, queries: 
     ]
 
 
+def filled_batches(
+    tensors: Sequence[np.ndarray], name: str, size: int
+) -> Iterator[tuple[int, Batch]]:
+    """Every tensor once: the place of a batch's first one, and the batch.
+
+    A last batch that is not full is filled from the first tensors: a fixed batch size needs it.
+    """
+    count = len(tensors)
+    for first in range(0, count, size):
+        picked = [tensors[(first + place) % count] for place in range(size)]
+        yield first, {name: np.stack(picked)}
+
+
+def of_one_shape(tensors: Sequence[np.ndarray], hint: str) -> None:
+    """Tensors that are to share a batch must be alike; `hint` says what else can be done."""
+    shapes = {tensor.shape for tensor in tensors}
+    if len(shapes) > 1:
+        text = f"the inputs become tensors of {len(shapes)} shapes, which cannot share a batch"
+        raise WorkerError("request", f"{text}; {hint}, or resize them alike")
+
+
 def image_input(inputs: Sequence[Mapping[str, Any]]) -> ImageParameters:
     if len(inputs) != 1:
         text = f"the model has {len(inputs)} inputs; exactly one can be fed from an item"
@@ -46,16 +67,16 @@ def one_output(outputs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return outputs[0]
 
 
-def input_name(wanted: Mapping[str, Any], model: Opened, tensor: np.ndarray) -> str:
-    """The model's own name of the input that the manifest describes, its element type checked."""
+def input_name(wanted: Mapping[str, Any], model: Opened, made: str) -> str:
+    """The model's own name of the input that the manifest describes; `made`: its element type."""
     declared = {each["name"]: each for each in model.handle.inputs}
     name = wanted.get("name") or (wanted.get("parameters") or {}).get("input_layer") or ""
     if not name and len(declared) == 1:
         (name,) = declared
     if name not in declared:
         raise unknown("input of the model", name, declared)
-    if (dtype := declared[name]["dtype"]) and dtype != tensor.dtype.name:
-        text = f"the model's input {name} takes {dtype}; the manifest makes {tensor.dtype.name}"
+    if (dtype := declared[name]["dtype"]) and dtype != made:
+        text = f"the model's input {name} takes {dtype}; the manifest makes {made}"
         raise WorkerError("request", f"{text}: set its element_type")
     return name
 

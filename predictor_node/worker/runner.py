@@ -12,13 +12,21 @@ from typing import Any
 import numpy as np
 
 from . import scenario
-from .errors import Cancelled, WorkerError
+from .errors import Cancelled
 from .job import Job, Run
 from .measure import Batch, measure, progress, quiet_collector, settled
-from .models import Opened, WarmModels
+from .models import Opened, WarmModels, predict_once, prediction_failed
 from .outputs import OUTPUT_TYPES, read_labels
 from .pipeline import ImageParameters, open_image, preprocess
-from .prepare import build_batches, image_input, input_name, one_output, output_index
+from .prepare import (
+    build_batches,
+    filled_batches,
+    image_input,
+    input_name,
+    of_one_shape,
+    one_output,
+    output_index,
+)
 from .trace import BLOCK_ROWS, FRAMEWORK, LEVELS, MODEL, Clock, Times, Trace
 
 MEASURED_QUERIES = 50_000  # a frame
@@ -53,7 +61,7 @@ class JobRun:
             profile = self.trace.records(FRAMEWORK)
             with self.models.opened(job, profile) as model:
                 self._say_opened(run, model)
-                name = input_name(job.inputs[0], model, self.tensors[0])
+                name = input_name(job.inputs[0], model, self.tensors[0].dtype.name)
                 unmeasured = 0
                 if run is job.runs[0]:
                     unmeasured = self._predict_items(run, model, name, output, labels)
@@ -72,33 +80,17 @@ class JobRun:
         for item in self.job.items:
             self._check()
             with self.trace.span("decode", input=item.name):
-                image = open_image(item.name, item.path, parameters)
+                image = open_image(item.name, item.source, parameters)
             with self.trace.span("preprocess", input=item.name):
                 self.tensors.append(preprocess(image, parameters))
-        shapes = {tensor.shape for tensor in self.tensors}
-        if len(shapes) > 1 and any(run.batch_size > 1 for run in self.job.runs):
-            text = f"the inputs become tensors of {len(shapes)} shapes, which cannot share a batch"
-            raise WorkerError("request", f"{text}; ask for batch size 1, or resize them alike")
+        if any(run.batch_size > 1 for run in self.job.runs):
+            of_one_shape(self.tensors, "ask for batch size 1")
 
     def _say_opened(self, run: Run, model: Opened) -> None:
-        about = {
-            "framework": self.job.framework,
-            "version": model.version,
-            "cached": model.cached,
-        }
-        took_ns = model.duration_ns
-        self.trace.add(1, "open", model.start_ns, took_ns, dict(about))
-        self.say(
-            {
-                "said": "opened",
-                "run": run.index,
-                **about,
-                "duration_ns": took_ns,
-                "inputs": model.handle.inputs,
-                "outputs": model.handle.outputs,
-                "settings": model.handle.settings,
-            }
-        )
+        framework = self.job.framework
+        tags = {"framework": framework, "version": model.version, "cached": model.cached}
+        self.trace.add(1, "open", model.start_ns, model.duration_ns, tags)
+        self.say({"said": "opened", "run": run.index, "framework": framework, **model.about()})
 
     def _predict_items(
         self,
@@ -108,19 +100,15 @@ class JobRun:
         output: Mapping[str, Any],
         labels: list[str],
     ) -> int:
-        """One unmeasured pass over all items says what the model predicts; how many calls it took.
-
-        A last batch that is not full is filled from the first items: a fixed batch size needs it.
-        """
+        """One unmeasured pass over all items says what the model predicts; gives its calls."""
         which = output_index(output, model)
         read = OUTPUT_TYPES[output["type"]]
         count, size = len(self.tensors), run.batch_size
         predictions: list[dict[str, Any]] = []
         calls = 0
-        for first in range(0, count, size):
+        for first, batch in filled_batches(self.tensors, name, size):
             self._check()
-            picked = [self.tensors[(first + place) % count] for place in range(size)]
-            rows = self._predict_once(model, {name: np.stack(picked)})[which]
+            rows = predict_once(self.job, model, batch)[which]
             calls += 1
             for item, row in zip(self.job.items[first : first + size], rows, strict=False):
                 with self.trace.span("postprocess", input=item.name):
@@ -130,17 +118,6 @@ class JobRun:
             part = predictions[first : first + PREDICTIONS]
             self.say({"said": "predictions", "run": run.index, "first": first, "predictions": part})
         return calls
-
-    def _predict_once(self, model: Opened, batch: Batch) -> Any:
-        try:
-            return model.plugin.predict(model.handle, batch)
-        except Exception as error:
-            raise self._prediction_failed(error, batch) from error
-
-    def _prediction_failed(self, error: Exception, batch: Batch) -> WorkerError:
-        given = {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in batch.items()}
-        text = f"{self.job.framework} could not run {self.job.model.name} on {given}: {error}"
-        return WorkerError("framework", text)
 
     def _measure(self, run: Run, model: Opened, batches: Sequence[Batch], unmeasured: int) -> None:
         times = self._loop(run, model, batches, "warmup", run.warmup)
@@ -167,7 +144,7 @@ class JobRun:
             except Cancelled:
                 raise
             except Exception as error:
-                raise self._prediction_failed(error, batches[0]) from error
+                raise prediction_failed(self.job, error, batches[0]) from error
         return times
 
     def _say_measured(self, run: Run, times: Times) -> None:

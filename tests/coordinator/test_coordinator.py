@@ -37,7 +37,8 @@ from bus.messages import (
     SpansRecorded,
     Wanted,
 )
-from coordinator.coordinator import Coordinator, manifest_key
+from coordinator.coordinator import Coordinator
+from coordinator.shelf import manifest_key
 
 Eventually = Callable[..., Awaitable[None]]
 Start = Callable[[], Awaitable[Coordinator]]

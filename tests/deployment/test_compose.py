@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mlmodelscope import cli, embedded, local
+from mlmodelscope import cli, local, servers
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -58,7 +58,7 @@ def test_compose_itself_finds_the_file_valid() -> None:
 
 def test_nats_server_itself_finds_its_configuration_valid() -> None:
     config = ROOT / "deploy/nats.conf"
-    command = [str(embedded.find_nats_server()), "-t", "-c", str(config)]
+    command = [str(servers.find_nats_server()), "-t", "-c", str(config)]
     answer = subprocess.run(command, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
 

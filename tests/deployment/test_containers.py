@@ -25,7 +25,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from mlmodelscope import embedded
+from mlmodelscope import servers
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
@@ -159,8 +159,8 @@ def images(
             pytest.skip(f"{name}, which a health check uses, is not on PATH")
         return {f"/usr/bin/{name}": Path(found).resolve()}
 
-    nats_server = {"/usr/local/bin/nats-server": embedded.find_nats_server()}
-    mongod = {"/usr/local/bin/mongod": embedded.find_mongod()}
+    nats_server = {"/usr/local/bin/nats-server": servers.find_nats_server()}
+    mongod = {"/usr/local/bin/mongod": servers.find_mongod()}
     base, drafts = "mlms-base:test", tmp_path_factory.mktemp("drafts")
     try:
         make_foreign("nats-1", nats_server | tool("wget"))

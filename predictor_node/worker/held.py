@@ -1,0 +1,136 @@
+"""The models that clients hold open: opened once, asked one query at a time, never measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .errors import WorkerError
+from .job import Item, Target, check_top_k, read_items, read_target
+from .models import Key, Opened, key_of, open_model, predict_once
+from .outputs import OUTPUT_TYPES, read_labels
+from .pipeline import ImageParameters, open_image, preprocess
+from .prepare import (
+    filled_batches,
+    image_input,
+    input_name,
+    of_one_shape,
+    one_output,
+    output_index,
+)
+from .trace import now_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An open model with everything about its inputs and outputs looked up beforehand."""
+
+    target: Target
+    model: Opened
+    parameters: ImageParameters
+    output: Mapping[str, Any]
+    labels: list[str]
+    input_name: str
+    output_index: int
+    batch_size: int
+    """The one batch size that the graph takes, or 0: any."""
+
+    def predict(self, items: Sequence[Item], top_k: int) -> dict[str, Any]:
+        """One prediction an item; the times of making the tensors and of the predict calls."""
+        begin_ns = now_ns()
+        tensors = [
+            preprocess(open_image(item.name, item.source, self.parameters), self.parameters)
+            for item in items
+        ]
+        preprocess_ns = now_ns() - begin_ns
+        of_one_shape(tensors, "ask for one at a time")
+        read, predictions, duration_ns = OUTPUT_TYPES[self.output["type"]], [], 0
+        size = self.batch_size or len(tensors)
+        for first, batch in filled_batches(tensors, self.input_name, size):
+            start_ns = now_ns()
+            outputs = predict_once(self.target, self.model, batch)
+            duration_ns += now_ns() - start_ns
+            rows = outputs[self.output_index]
+            for item, row in zip(items[first : first + size], rows, strict=False):
+                answer = read(row, self.output, self.labels, top_k)
+                predictions.append({"input": item.name, **answer})
+        return {
+            "predictions": predictions,
+            "duration_ns": duration_ns,
+            "preprocess_ns": preprocess_ns,
+        }
+
+
+class HeldModels:
+    """Open models by the handles that the node gave them; handles of equal content share one."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Held] = {}
+
+    def open(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Hold a model; the `opened` frame. All that a manifest can get wrong is found here."""
+        handle, target = str(command.get("handle")), read_target(command.get("model") or {})
+        if handle in self._held:
+            raise WorkerError("request", f"handle {handle} is open already; a new one is expected")
+        parameters, output = image_input(target.inputs), one_output(target.outputs)
+        labels = read_labels(target.labels) if target.labels else []
+        model = self._opened(target)
+        try:
+            name = input_name(target.inputs[0], model, parameters.element_type)
+            self._held[handle] = Held(
+                target=target,
+                model=model,
+                parameters=parameters,
+                output=output,
+                labels=labels,
+                input_name=name,
+                output_index=output_index(output, model),
+                batch_size=_fixed_batch(model, name),
+            )
+        except BaseException:
+            self._let_go(target, model)
+            raise
+        return {"said": "opened", "framework": target.framework, **model.about()}
+
+    def predict(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """What a held model says of some inputs; the `predicted` frame."""
+        held = self._held.get(str(command.get("handle")))
+        if held is None:
+            raise WorkerError("request", "there is no open model of this handle; open it first")
+        items, top_k = read_items(command.get("items") or []), check_top_k(command.get("top_k"))
+        return {"said": "predicted", **held.predict(items, top_k)}
+
+    def close(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Hold a model no longer; the `closed` frame. Twice is harmless."""
+        held = self._held.pop(str(command.get("handle")), None)
+        if held is not None:
+            self._let_go(held.target, held.model)
+        return {"said": "closed"}
+
+    def close_all(self) -> None:
+        for handle in [*self._held]:
+            self.close({"handle": handle})
+
+    def _opened(self, target: Target) -> Opened:
+        begin_ns, shared = now_ns(), self._shared(key_of(target))
+        if shared is None:
+            return open_model(target)
+        took_ns = now_ns() - begin_ns
+        return replace(shared, cached=True, start_ns=begin_ns, duration_ns=took_ns)
+
+    def _shared(self, key: Key) -> Opened | None:
+        return next(
+            (held.model for held in self._held.values() if key_of(held.target) == key), None
+        )
+
+    def _let_go(self, target: Target, model: Opened) -> None:
+        """Close a model unless another handle still uses it."""
+        if self._shared(key_of(target)) is None:
+            model.close()
+
+
+def _fixed_batch(model: Opened, name: str) -> int:
+    shape = next(each["shape"] for each in model.handle.inputs if each["name"] == name)
+    first = shape[0] if shape else 0
+    return first if isinstance(first, int) and first > 0 else 0
