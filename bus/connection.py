@@ -163,8 +163,8 @@ class Bus:
         try:
             reply = await self._client.request(subject, encode(message), timeout=timeout_s)
         except nats.errors.NoRespondersError as exc:
-            who = "collector" if subject in COLLECTORS else "coordinator"
-            raise NoAnswerError(subject, 0.0, f"no {who} is running on {self.url}") from exc
+            text = f"{_answers(subject)} on {self.url}"
+            raise NoAnswerError(subject, 0.0, text) from exc
         except (nats.errors.TimeoutError, TimeoutError) as exc:
             raise NoAnswerError(subject, timeout_s) from exc
         except (nats.errors.Error, OSError) as exc:
@@ -262,10 +262,10 @@ class Bus:
         with mapped(name):
             return Bucket(await self._js.key_value(name), name, self._client)
 
-    async def objects(self) -> Objects:
-        """The object store, for what is too large for a message."""
-        with mapped(subjects.OBJECTS):
-            return Objects(await self._js.object_store(subjects.OBJECTS), self._js)
+    async def objects(self, store: str = subjects.OBJECTS) -> Objects:
+        """An object store, for what is too large for a message: inputs for a week, or models."""
+        with mapped(store):
+            return Objects(await self._js.object_store(store), self._js)
 
     # ---------------------------------------------------------------- what NATS tells us
 
@@ -320,6 +320,14 @@ def mapped(what: str) -> Iterator[None]:
         raise NoAnswerError(what, 10.0, "JetStream did not acknowledge") from exc
     except (nats.errors.Error, OSError) as exc:
         raise BusError(f"{what}: {exc or type(exc).__name__}") from exc
+
+
+def _answers(subject: str) -> str:
+    """Who is missing when nobody answers."""
+    if subject in COLLECTORS:
+        return "no collector is running"
+    parts = subject.split(".")
+    return f"no node {parts[3]} is running" if parts[2] == "node" else "no coordinator is running"
 
 
 async def _someone_listens(servers: list[str], patience_s: float) -> None:

@@ -34,8 +34,9 @@ ALIVE_BUCKET = "mlms_alive"
 JOBS_BUCKET = "mlms_jobs"
 EVALUATIONS_BUCKET = "mlms_evaluations"
 MANIFESTS_BUCKET = "mlms_manifests"
-# The object store for inputs, weights and other large things.
+# Object stores: inputs, which expire, and the files of models, which do not.
 OBJECTS = "mlms_objects"
+MODEL_OBJECTS = "mlms_model_objects"
 
 # Durable consumers.
 COORDINATOR_FACTS = "coordinator"
@@ -105,6 +106,11 @@ def metric(sender: str, user: str, evaluation_id: str) -> str:
 def dead(subject: str) -> str:
     """Where a message goes that could not be read, for people to look at."""
     return f"{ROOT}.dead.{subject}"
+
+
+def object_store(name: str) -> str:
+    """Which store keeps the object behind repo://<name>."""
+    return MODEL_OBJECTS if name.startswith("models/") else OBJECTS
 
 
 def key_change(bucket: str, key: str) -> str:

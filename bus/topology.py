@@ -60,7 +60,10 @@ BUCKETS = (
     api.KeyValueConfig(bucket=subjects.MANIFESTS_BUCKET),
 )
 
-OBJECTS = api.ObjectStoreConfig(bucket=subjects.OBJECTS, ttl=int(7 * DAY_S))
+OBJECT_STORES = (
+    api.ObjectStoreConfig(bucket=subjects.OBJECTS, ttl=int(7 * DAY_S)),
+    api.ObjectStoreConfig(bucket=subjects.MODEL_OBJECTS),
+)
 
 
 async def ensure(js: JetStreamContext, replicas: int = 1) -> None:
@@ -69,7 +72,7 @@ async def ensure(js: JetStreamContext, replicas: int = 1) -> None:
         _unless_there(js.add_stream(stream.evolve(num_replicas=replicas))) for stream in STREAMS
     ]
     steps += [_unless_there(_bucket(js, config, replicas)) for config in BUCKETS]
-    steps.append(_unless_there(_objects(js, replicas)))
+    steps += [_unless_there(_objects(js, config, replicas)) for config in OBJECT_STORES]
     await asyncio.gather(*steps)
 
 
@@ -85,5 +88,5 @@ async def _bucket(js: JetStreamContext, config: api.KeyValueConfig, replicas: in
     await js.create_key_value(config, replicas=replicas)
 
 
-async def _objects(js: JetStreamContext, replicas: int) -> None:
-    await js.create_object_store(subjects.OBJECTS, config=replace(OBJECTS, replicas=replicas))
+async def _objects(js: JetStreamContext, config: api.ObjectStoreConfig, replicas: int) -> None:
+    await js.create_object_store(config.bucket or "", config=replace(config, replicas=replicas))

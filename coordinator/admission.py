@@ -175,6 +175,12 @@ def _refused(
     )
 
 
+def settings_of(request: Evaluate | Open) -> dict[str, str | int]:
+    """The settings that were asked for, the device among them: it chose the node, and it runs."""
+    device = {"device": request.wanted.device} if request.wanted.device else {}
+    return {**device, **request.settings}
+
+
 def make_job(request: Evaluate, plan: Plan, number: int, now_ns: int) -> Job:
     """The job of a plan; its id follows from the evaluation's, so it can be made twice."""
     framework = plan.choice.framework
@@ -191,7 +197,7 @@ def make_job(request: Evaluate, plan: Plan, number: int, now_ns: int) -> Job:
         runs=plan_runs(request),
         level=request.level,
         seed=request.seed,
-        settings=request.settings,
+        settings=settings_of(request),
         top_k=request.top_k,
         timeout_s=request.timeout_s,
         submitted_ns=now_ns,

@@ -9,7 +9,7 @@ from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError, NoAnswerError
 from bus.messages import Manifest, Open, Opened, OpenHere, Refused
-from coordinator.admission import settle
+from coordinator.admission import settings_of, settle
 from coordinator.placement import Choice
 from coordinator.registry import Registry
 from manifests.catalog import Catalog
@@ -56,15 +56,12 @@ async def open_model(
 
 
 def _to_node(request: Open, manifest: Manifest, choice: Choice) -> OpenHere:
-    settings = dict(request.settings)
-    if request.wanted.device:
-        settings.setdefault("device", request.wanted.device)
     return OpenHere(
         user=request.user,
         manifest=manifest,
         framework=choice.framework.name,
         environment=choice.framework.environment,
-        settings=settings,
+        settings=settings_of(request),
         timeout_s=request.timeout_s,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from bus import subjects
 from bus.connection import Bus
 from bus.errors import InputError
 from bus.messages import Manifest
@@ -47,7 +48,7 @@ async def _upload(bus: Bus, path: Path, where: str) -> tuple[str, str]:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     name = f"models/{sha256}/{path.name}"
-    objects = await bus.objects()
+    objects = await bus.objects(subjects.MODEL_OBJECTS)
     if not await objects.has(name):
         await objects.put(name, path)
     return f"repo://{name}", f"sha256:{sha256}"

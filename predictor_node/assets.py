@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 import bus
+from bus import subjects
 from bus.connection import Bus
 from bus.errors import AssetError
 
@@ -99,9 +100,10 @@ class Assets:
             await _download(url, into)
         elif scheme == "repo":
             told(f"fetching {url} from the bus")
-            objects = await self._bus.objects()
+            name = url.removeprefix("repo://")
+            objects = await self._bus.objects(subjects.object_store(name))
             with into.open("wb") as file:
-                await objects.get(url.removeprefix("repo://"), file)
+                await objects.get(name, file)
         else:
             raise AssetError(
                 f"cannot fetch {url!r}: expected package://NAME==VERSION/PATH, http://, https:// "

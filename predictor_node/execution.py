@@ -27,7 +27,6 @@ from bus.messages import (
     JobFinished,
     JobStarted,
     LayerDescribed,
-    Manifest,
     ModelOpened,
     NodeAnnounced,
     Prediction,
@@ -38,6 +37,7 @@ from bus.messages import (
     TensorSpec,
 )
 from predictor_node.assets import Assets
+from predictor_node.model_files import described, fetch_model
 from predictor_node.process import Worker, WorkerDied, plugins
 from predictor_node.sampling import Sampler
 from predictor_node.telling import Teller
@@ -142,8 +142,7 @@ class Execution:
     async def _command(self) -> dict[str, Any]:
         """The job in the worker's words, with every file at hand."""
         job, manifest = self._job, self._job.manifest
-        graph, weights = await self._model_files(manifest)
-        labels = await self._labels(manifest)
+        files = await fetch_model(manifest, self._assets, self._model_file)
         items = []
         for number, given in enumerate(job.inputs):
             with self._noted("fetch", input=given.name):
@@ -154,15 +153,7 @@ class Execution:
             "attempt": job.attempt,
             "framework": job.framework,
             "plugin": plugins()[job.framework],
-            "model": {
-                "name": manifest.name,
-                "version": manifest.version,
-                "key": digest(manifest),
-                "files": {"graph": str(graph), "weights": str(weights or "")},
-            },
-            "inputs": msgspec.to_builtins(manifest.inputs),
-            "outputs": msgspec.to_builtins(manifest.outputs),
-            "labels": str(labels or ""),
+            **described(manifest, files),
             "items": items,
             "runs": msgspec.to_builtins(job.runs),
             "seed": job.seed,
@@ -173,28 +164,9 @@ class Execution:
             "folder": str(self._folder),
         }
 
-    async def _model_files(self, manifest: Manifest) -> tuple[Path, Path | None]:
-        """The graph and the weights, side by side under their own names."""
-        resources, files = manifest.model, {}
-        for path, checksum in (
-            (resources.graph_path, resources.graph_checksum),
-            (resources.weights_path, resources.weights_checksum),
-        ):
-            if path:
-                url = path if "://" in path else f"{resources.base_url.rstrip('/')}/{path}"
-                with self._noted("fetch", file=PurePosixPath(path).name):
-                    name = PurePosixPath(urlsplit(url).path).name
-                    files[name] = await self._fetch(url, checksum)
-        folder = await asyncio.to_thread(self._assets.together, digest(manifest), files)
-        places = [folder / name for name in files]
-        return places[0], places[1] if len(places) > 1 else None
-
-    async def _labels(self, manifest: Manifest) -> Path | None:
-        parameters = manifest.outputs[0].parameters if manifest.outputs else None
-        if parameters is None or not (url := parameters.url or parameters.features_url):
-            return None
-        with self._noted("fetch", file=PurePosixPath(url).name):
-            return await self._fetch(url, parameters.checksum or parameters.features_checksum)
+    async def _model_file(self, url: str, checksum: str) -> Path:
+        with self._noted("fetch", file=PurePosixPath(urlsplit(url).path).name):
+            return await self._fetch(url, checksum)
 
     async def _input(self, number: int) -> Path:
         given = self._job.inputs[number]

@@ -117,9 +117,12 @@ class Worker:
         return self.pid > 0 and self._process.returncode is None
 
     def send(self, frame: dict[str, Any]) -> None:
-        """Tell the worker something."""
+        """Tell the worker something; one that has ended hears nothing, and receive() says so."""
         body = msgpack.packb(frame, use_bin_type=True)
-        self._writing.write(len(body).to_bytes(4, "big") + body)
+        try:
+            self._writing.write(len(body).to_bytes(4, "big") + body)
+        except (OSError, RuntimeError):
+            pass  # uvloop: the pipe is closed, for the worker has ended; receive() says how
 
     async def receive(self) -> dict[str, Any]:
         """The worker's next frame; WorkerDied, with its exit code and last words, at its end."""

@@ -188,8 +188,8 @@ async def test_a_killed_node_is_noticed_at_once(whole_fleet, photo: Path) -> Non
         before_s = time.monotonic()
         with pytest.raises(NoAnswerError, match=r"node-1, which held the model, is gone"):
             await model.predict([photo])
-        # The coordinator believes in it for some seconds more, and asks it in vain.
-        with pytest.raises(RefusedError, match="node-1") as caught:
+        # The coordinator believes in it until its key expires, and asks it in vain.
+        with pytest.raises(RefusedError, match="node") as caught:
             await scope.open(MODEL).__aenter__()
         assert caught.value.kind in ("node_lost", "no_nodes")
         assert time.monotonic() - before_s < 5

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from bus import subjects
 from bus.connection import Bus
 from bus.errors import AssetError
 from predictor_node.assets import Assets
@@ -90,8 +91,9 @@ async def test_from_an_installed_package_and_from_ourselves(assets: Assets) -> N
 
 
 async def test_from_the_bus(assets: Assets, bus: Bus) -> None:
-    objects = await bus.objects()
-    await objects.put("models/x/w.bin", BODY)
+    await (await bus.objects(subjects.MODEL_OBJECTS)).put("models/x/w.bin", BODY)
+    await (await bus.objects()).put("inputs/x", BODY)
+    assert (await assets.fetch("repo://inputs/x", SHA256)).read_bytes() == BODY
     assert (await assets.fetch("repo://models/x/w.bin", SHA256)).read_bytes() == BODY
 
 
