@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,10 +48,25 @@ def print_next(result: Result, trace: Path | None) -> None:
     where = f"written to {trace}; stored as" if trace is not None else "stored as"
     out.print(f"\nTimeline {where} {result.evaluation_id}")
     out.print("Next:")
-    opens = "open it at https://ui.perfetto.dev"
-    out.print(f"  mlmodelscope timeline {short} -o trace.json   # {opens}")
-    out.print(f"  mlmodelscope show {short} --output json       # every number, for programs")
-    out.print("  mlmodelscope history                         # what was measured before")
+    for words, why in (
+        (f"timeline {short} -o trace.json", "open it at https://ui.perfetto.dev"),
+        (f"show {short} --output json", "every number, for programs"),
+        ("history", "what was measured before"),
+    ):
+        out.print(f"  {own_command()} {words:<32} # {why}", soft_wrap=True)
+
+
+def own_command() -> str:
+    """How this command can be typed again in this shell: by its name only where PATH has it."""
+    if shutil.which("mlmodelscope"):
+        return "mlmodelscope"
+    if Path(sys.argv[0]).name == "mlmodelscope":
+        return _short(sys.argv[0])
+    return f"{_short(sys.executable)} -m mlmodelscope"
+
+
+def _short(path: str) -> str:
+    return min(os.path.relpath(path), os.path.abspath(path), key=len)
 
 
 def print_written(path: Path, size: int, timeline: Timeline) -> None:

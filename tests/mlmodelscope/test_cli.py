@@ -20,7 +20,9 @@ QUICK = ("--runs", "10", "--warmup", "1", "--threads", "1")
 SHIPPED = Path(__file__).parents[2] / "manifests" / "models"
 
 
-def test_evaluate_prints_what_it_says_how_fast_and_where_the_time_goes(mlms, tmp_path) -> None:
+def test_evaluate_prints_what_it_says_how_fast_and_where_the_time_goes(
+    mlms, home, tmp_path
+) -> None:
     trace = tmp_path / "trace.json.gz"
     done = mlms(
         "evaluate", MODEL, *QUICK, "--batch-size", "1,2", "--trace", "framework",
@@ -34,14 +36,15 @@ def test_evaluate_prints_what_it_says_how_fast_and_where_the_time_goes(mlms, tmp
     assert "cost of looking at framework level" in text
     assert "unavailable" in text
     assert "timeline complete" in text
-    next_commands = [line for line in text.splitlines() if line.startswith("  mlmodelscope ")]
-    assert len(next_commands) == 3
+    next_commands = text.partition("\nNext:\n")[2].splitlines()
     events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
     assert sum(e["ph"] == "X" and e["cat"] == "model" for e in events) == 40
-    # The three commands that it names work as they stand.
-    for line in next_commands:
-        command = line.split("#")[0].split()[1:]
-        assert mlms(*command).returncode == 0, line
+    assert len(next_commands) == 3
+    for line in next_commands:  # they work as they stand, in the same shell
+        typed = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=os.environ | {"MLMS_HOME": str(home)}
+        )
+        assert typed.returncode == 0, line
 
 
 def test_json_and_csv_for_programs(mlms) -> None:
