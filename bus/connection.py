@@ -27,8 +27,15 @@ from bus import subjects
 from bus.buckets import Bucket, Objects, patiently
 from bus.codec import decode, encode
 from bus.consumer import Consumer, Received
-from bus.errors import BusError, BusFullError, NoAnswerError, ProtocolError
-from bus.messages import Message, Undecodable
+from bus.errors import (
+    BusError,
+    BusFullError,
+    MLModelScopeError,
+    NoAnswerError,
+    ProtocolError,
+    ServiceError,
+)
+from bus.messages import Failed, Message, Undecodable
 from bus.topology import ensure
 
 A = TypeVar("A", bound=Message)
@@ -174,6 +181,8 @@ class Bus:
             return answer
         if isinstance(answer, Undecodable):
             raise ProtocolError(f"{subject} was not understood: {answer.text}")
+        if isinstance(answer, Failed):
+            raise ServiceError(answer.kind, answer.text)
         raise ProtocolError(f"{subject} was answered by {type(answer).__name__}")
 
     # ---------------------------------------------------------------- listening
@@ -210,9 +219,12 @@ class Bus:
             return
         try:
             reply = await handler(message)
+        except MLModelScopeError as exc:
+            log.warning("request failed", extra={"subject": request.subject, "error": str(exc)})
+            reply = Failed(kind=exc.kind, text=str(exc))
         except Exception as exc:
             log.exception("request failed", extra={"subject": request.subject})
-            reply = Undecodable(text=f"{type(exc).__name__}: {exc}")
+            reply = Failed(kind="internal", text=f"{type(exc).__name__}: {exc}")
         with mapped(request.subject):
             await request.respond(encode(reply))
 

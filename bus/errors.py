@@ -3,6 +3,7 @@
 MLModelScopeError
 ├── BusError               the bus is not there, or did not answer
 │   ├── NoAnswerError      nobody answered in time
+│   ├── ServiceError       a service understood a request and could not do it
 │   ├── StaleError         a compare-and-set met a newer revision
 │   └── BusFullError       a stream has no room left
 ├── ProtocolError          bytes that are no message of ours
@@ -42,6 +43,14 @@ class NoAnswerError(BusError):
         self.subject, self.timeout_s = subject, timeout_s
         text = f"no answer on {subject} within {timeout_s:g} s"
         super().__init__(f"{text}: {hint}" if hint else text)
+
+
+class ServiceError(BusError):
+    """A service understood a request and could not do it; kind and text are its own."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        super().__init__(text)
 
 
 class StaleError(BusError):

@@ -20,6 +20,7 @@ from bus.messages import (
     EvaluationFailed,
     EvaluationFinished,
     EvaluationRecord,
+    Failed,
     Failure,
     Fits,
     Fitting,
@@ -387,5 +388,6 @@ EXAMPLES: dict[type[Message], Message] = {
         PredictFailed(kind="busy", text="node-1 was measuring for 30 s: ask again later"),
         Close(handle=HANDLE),
         Undecodable(text="Object missing required field `evaluation_id`"),
+        Failed(kind="store", text="MongoDB at mongodb://10.0.0.6:27017 does not answer"),
     )
 }

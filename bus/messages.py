@@ -945,6 +945,16 @@ class Undecodable(Message, frozen=True, kw_only=True):
     text: str
 
 
+class Failed(Message, frozen=True, kw_only=True):
+    """A request that was understood and could not be done: the database is away, say.
+
+    kind: as in the error tree (store, bus, internal …). Any request may be answered so.
+    """
+
+    kind: str
+    text: str
+
+
 MESSAGES: tuple[type[Message], ...] = (
     NodeAnnounced,
     NodeAlive,
@@ -994,6 +1004,7 @@ MESSAGES: tuple[type[Message], ...] = (
     PredictFailed,
     Close,
     Undecodable,
+    Failed,
 )
 """Every message there is: what the codec can read and the documentation lists."""
 

@@ -33,6 +33,9 @@ letters, digits, `-` and `_` only; anything else becomes `-`.
 and listen until `EvaluationFinished` or `EvaluationFailed` arrives.
 [examples/publish_request.py](../examples/publish_request.py) does this in about 20 lines.
 
+A request that no service could read is answered by `Undecodable`, one that was understood and could
+not be done by `Failed`.
+
 **Spans** travel in batches: `SpansRecorded.block` is one zstd frame around a MessagePack array of
 rows `[span_id, parent_id, level, name, start_ns, duration_ns, thread, correlation_id, tags]`,
 where `level` counts from 0 in the list none, application, model, framework, library, system,

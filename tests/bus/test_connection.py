@@ -9,7 +9,15 @@ import pytest
 
 from bus import subjects
 from bus.connection import Bus
-from bus.errors import AssetError, BusError, NoAnswerError, ProtocolError, StaleError
+from bus.errors import (
+    AssetError,
+    BusError,
+    NoAnswerError,
+    ProtocolError,
+    ServiceError,
+    StaleError,
+    StoreError,
+)
 from bus.messages import Done, ListModels, ListNodes, Models, NodeAlive, Nodes, Progress
 
 PROGRESS = dict(evaluation_id="e" * 32, job_id="j", attempt=1, node_id="n", at_ns=0, run=0)
@@ -77,12 +85,21 @@ async def test_request_is_answered_by_one_service_and_errors_are_named(bus: Bus)
     async def broken(_):
         raise RuntimeError("out of cheese")
 
-    await bus.serve("coordinator", {subjects.NODES: nodes, subjects.FITS: broken})
+    async def away(_):
+        raise StoreError("the database is away")
+
+    await bus.serve(
+        "coordinator", {subjects.NODES: nodes, subjects.FITS: broken, subjects.CANCEL: away}
+    )
     assert (await bus.request(subjects.NODES, ListNodes(), Done)).text == "here"
     with pytest.raises(ProtocolError, match="answered by Done"):
         await bus.request(subjects.NODES, ListNodes(), Nodes)
-    with pytest.raises(ProtocolError, match="out of cheese"):
+    with pytest.raises(ServiceError, match="out of cheese") as caught:
         await bus.request(subjects.FITS, ListNodes(), Nodes)
+    assert caught.value.kind == "internal"
+    with pytest.raises(ServiceError, match="^the database is away$") as caught:
+        await bus.request(subjects.CANCEL, ListNodes(), Nodes)
+    assert caught.value.kind == "store"
     with pytest.raises(NoAnswerError, match="no coordinator is running"):
         await bus.request(subjects.MODELS, ListModels(), Models)
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -77,6 +78,20 @@ def test_own_manifest_with_its_files_and_own_photograph(mlms, tmp_path: Path) ->
     result = json.loads(done.stdout)
     assert result["model"] == "Mine"
     assert result["predictions"][0]["classes"][0]["label"] == "daisy"
+
+
+def test_a_photograph_too_large_for_a_message(mlms, tmp_path: Path) -> None:
+    """It travels through the bus's object store, and back out of it unharmed."""
+    from PIL import Image
+
+    rng = random.Random(0)
+    noise = bytes(rng.randrange(256) for _ in range(3 * 300 * 300))
+    Image.frombytes("RGB", (300, 300), noise).save(tmp_path / "noise.png")
+    assert (tmp_path / "noise.png").stat().st_size > 64 * 1024
+    done = mlms("evaluate", MODEL, *QUICK, "--input", "noise.png", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    (prediction,) = json.loads(done.stdout)["predictions"]
+    assert prediction["input"] == "noise.png" and len(prediction["classes"]) == 5
 
 
 def test_history_finds_what_was_measured(mlms) -> None:
