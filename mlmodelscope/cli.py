@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -304,6 +305,9 @@ def _run(command: Callable[[Client], Coroutine[Any, Any, int]], where: Where) ->
     """Run a command with a client of the system that it is about."""
 
     def with_client() -> int:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # A closed terminal too must not leave a job running: all end like Ctrl-C.
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
         # The embedded system starts while this process imports what a client needs.
         with ExitStack() as stack:
             membership = None

@@ -174,14 +174,15 @@ def test_all_faults_of_a_manifest_at_once(mlms, tmp_path: Path) -> None:
         )
 
 
-def test_ctrl_c_leaves_nothing_behind(home: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_command_leaves_nothing_behind(home: Path, number: int) -> None:
     command = [sys.executable, "-m", "mlmodelscope", "evaluate", MODEL, "--runs", "100000"]
     environment = os.environ | {"MLMS_HOME": str(home)}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     time.sleep(3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130 and "interrupted" in errors
     listed = subprocess.run(
