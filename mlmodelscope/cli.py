@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import UnknownNameError
+from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_services as services
 from mlmodelscope.asked import Asked
-from mlmodelscope.exits import OK, USAGE, guarded
-from mlmodelscope.places import home_folder
+from mlmodelscope.exits import OK, USAGE
+from mlmodelscope.where import DEFAULT, Where, run
 
 if TYPE_CHECKING:
     from mlmodelscope.client import Client
+
 
 Output = Literal["table", "json", "csv"]
 
@@ -32,19 +29,6 @@ app = App(
     version_flags=["--version"],
     help_format="markdown",
 )
-WHERE = Group("Which system", sort_key=90)
-
-
-@Parameter(name="*", group=WHERE)
-@dataclass(frozen=True)
-class Where:
-    """The system that a command talks to."""
-
-    bus: Annotated[str, Parameter(env_var="MLMS_BUS_URL")] = ""
-    """NATS URL of a running system. Without it, the embedded one of your data folder is used
-    (MLMS_HOME): started if need be, joined if it runs."""
-    user: Annotated[str, Parameter(env_var="MLMS_USER")] = ""
-    """Whose evaluations these are. Default: your login name."""
 
 
 @app.command
@@ -65,7 +49,7 @@ def evaluate(
     timeout: float = 600.0,
     output: Output = "table",
     timeline: Path | None = None,
-    where: Where = Where(),
+    where: Where = DEFAULT,
 ) -> int:
     """Evaluate a model: what it says, how fast it is, and where the time goes.
 
@@ -135,11 +119,11 @@ def evaluate(
 
         return await evaluating.evaluate(client, asked, output, timeline)
 
-    return _run(command, where)
+    return run(command, where)
 
 
 @app.command
-def models(model: str = "", *, output: Output = "table", where: Where = Where()) -> int:
+def models(model: str = "", *, output: Output = "table", where: Where = DEFAULT) -> int:
     """List the models that can be evaluated.
 
     For example:
@@ -159,11 +143,11 @@ def models(model: str = "", *, output: Output = "table", where: Where = Where())
 
         return await listing.models(client, model, output)
 
-    return _run(command, where)
+    return run(command, where)
 
 
 @app.command
-def nodes(*, output: Output = "table", where: Where = Where()) -> int:
+def nodes(*, output: Output = "table", where: Where = DEFAULT) -> int:
     """List the nodes that are alive, what they can do and what they cannot measure.
 
     For example:
@@ -178,7 +162,7 @@ def nodes(*, output: Output = "table", where: Where = Where()) -> int:
 
         return await listing.nodes(client, output)
 
-    return _run(command, where)
+    return run(command, where)
 
 
 @app.command
@@ -190,7 +174,7 @@ def history(
     state: str = "",
     limit: int = 20,
     output: Output = "table",
-    where: Where = Where(),
+    where: Where = DEFAULT,
 ) -> int:
     """List past evaluations, newest first.
 
@@ -212,11 +196,11 @@ def history(
 
         return await listing.history(client, {**filters, "limit": limit}, output)
 
-    return _run(command, where)
+    return run(command, where)
 
 
 @app.command
-def show(evaluation: str, *, output: Output = "table", where: Where = Where()) -> int:
+def show(evaluation: str, *, output: Output = "table", where: Where = DEFAULT) -> int:
     """Show a past evaluation as `evaluate` printed it.
 
     For example:
@@ -236,7 +220,7 @@ def show(evaluation: str, *, output: Output = "table", where: Where = Where()) -
 
         return await evaluating.show(client, evaluation, output)
 
-    return _run(command, where)
+    return run(command, where)
 
 
 @app.command
@@ -244,7 +228,7 @@ def timeline(
     evaluation: str,
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    where: Where = Where(),
+    where: Where = DEFAULT,
 ) -> int:
     """Write an evaluation's timeline as Chrome trace JSON, for https://ui.perfetto.dev.
 
@@ -267,11 +251,11 @@ def timeline(
 
         return await evaluating.write_timeline(client, evaluation, output)
 
-    return _run(command, where)
+    return run(command, where)
 
 
 @app.command
-def delete(evaluation: str, *, where: Where = Where()) -> int:
+def delete(evaluation: str, *, where: Where = DEFAULT) -> int:
     """Forget an evaluation: its facts, spans and timeline.
 
     For example:
@@ -284,11 +268,15 @@ def delete(evaluation: str, *, where: Where = Where()) -> int:
 
         return await listing.delete(client, evaluation)
 
-    return _run(command, where)
+    return run(command, where)
 
 
-for service in (services.up, services.coordinator, services.collector):
-    app.command(service)
+app.command(manifests.check)
+app.command(manifests.publish)
+app.command(manifests.unpublish)
+app.command(services.up)
+app.command(services.coordinator)
+app.command(services.collector)
 app.command(services.node, name="node")
 
 
@@ -299,29 +287,6 @@ def main(arguments: list[str] | None = None) -> None:
     except CycloptsError:
         code = USAGE  # cyclopts has said what was wrong
     sys.exit(code if isinstance(code, int) else OK)
-
-
-def _run(command: Callable[[Client], Coroutine[Any, Any, int]], where: Where) -> int:
-    """Run a command with a client of the system that it is about."""
-
-    def with_client() -> int:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            # A closed terminal too must not leave a job running: all end like Ctrl-C.
-            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
-        # The embedded system starts while this process imports what a client needs.
-        with ExitStack() as stack:
-            membership = None
-            if not where.bus:
-                from mlmodelscope.embedded import Membership
-
-                membership = Membership(home_folder(os.environ))
-                stack.callback(membership.leave)
-            from bus import loop
-            from mlmodelscope.client import Client
-
-            return loop.run(command(Client(where.bus, user=where.user, membership=membership)))
-
-    return guarded(with_client)
 
 
 def _batch_sizes(text: str) -> tuple[int, ...]:

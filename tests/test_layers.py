@@ -39,7 +39,7 @@ HOMES = {
     "nodesemver": {"manifests/version.py"},
     "pymongo": {"collector/store.py"},
     "bson": {"collector/store.py"},
-    "cyclopts": {"mlmodelscope/cli.py", "mlmodelscope/cli_services.py"},
+    "cyclopts": {"mlmodelscope/cli.py", "mlmodelscope/cli_services.py", "mlmodelscope/where.py"},
     "uvloop": {"bus/loop.py"},
     "pynvml": {"predictor_node/capabilities.py"},
 }

@@ -104,7 +104,31 @@ def test_history_finds_what_was_measured(mlms) -> None:
     assert mlms("show", row["evaluation_id"]).returncode == 2
 
 
+def test_publish_evaluate_by_name_and_withdraw(mlms, tmp_path: Path) -> None:
+    text = (SHIPPED / "efficientnet-lite0.yml").read_text()
+    (tmp_path / "mine.yml").write_text(text.replace(f"name: {MODEL}", "name: Shared"))
+    model = (SHIPPED / "efficientnet-lite0.onnx").read_bytes()
+    (tmp_path / "efficientnet-lite0.onnx").write_bytes(model)
+    checked = mlms("check", "mine.yml")
+    assert checked.returncode == 0 and "Shared 1.0.0 for onnxruntime" in checked.stdout
+    for _ in range(2):  # the same again is harmless
+        done = mlms("publish", "mine.yml")
+        assert done.returncode == 0 and "published: Shared 1.0.0" in done.stdout, done.stderr
+    changed = (tmp_path / "mine.yml").read_text().replace("crop_ratio: 0.875", "crop_ratio: 0.5")
+    (tmp_path / "mine.yml").write_text(changed)
+    refused = mlms("publish", "mine.yml")
+    assert refused.returncode == 2 and "1.0.0" in refused.stderr
+    result = json.loads(mlms("evaluate", "Shared", *QUICK, "--output", "json").stdout)
+    assert result["predictions"][0]["classes"][0]["label"] == "espresso"
+    assert mlms("unpublish", "Shared@1.0.0").returncode == 0
+    gone = mlms("evaluate", "Shared", *QUICK)
+    assert gone.returncode == 2 and "unknown model" in gone.stderr
+
+
 WRONG = [
+    (("check", "missing.yml"), 2, "missing.yml"),
+    (("publish", "missing.yml"), 2, "missing.yml"),
+    (("unpublish", "Nothing@1.0.0"), 2, "Nothing"),
     (("evaluate", "EficientNet"), 2, "did you mean EfficientNet-Lite0"),
     (("evaluate", f"{MODEL}@^2"), 3, "there is: 1.0.0"),
     (("evaluate", f"{MODEL}@one"), 2, "one"),
@@ -196,7 +220,19 @@ def test_an_interrupted_command_leaves_nothing_behind(home: Path, number: int) -
 
 def test_every_command_has_help_with_examples(mlms) -> None:
     text = mlms("--help").stdout
-    for command in ("evaluate", "models", "nodes", "history", "show", "timeline", "delete", "up"):
+    for command in (
+        "evaluate",
+        "models",
+        "nodes",
+        "history",
+        "show",
+        "timeline",
+        "delete",
+        "up",
+        "check",
+        "publish",
+        "unpublish",
+    ):
         assert command in text
         assert f"mlmodelscope {command}" in mlms(command, "--help").stdout
     for command in ("coordinator", "collector", "node"):

@@ -1,0 +1,59 @@
+"""Which system a command talks to, and the command run with a client of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from mlmodelscope.exits import guarded
+from mlmodelscope.places import home_folder
+
+if TYPE_CHECKING:
+    from mlmodelscope.client import Client
+
+WHERE = Group("Which system", sort_key=90)
+
+
+@Parameter(name="*", group=WHERE)
+@dataclass(frozen=True)
+class Where:
+    """The system that a command talks to."""
+
+    bus: Annotated[str, Parameter(env_var="MLMS_BUS_URL")] = ""
+    """NATS URL of a running system. Without it, the embedded one of your data folder is used
+    (MLMS_HOME): started if need be, joined if it runs."""
+    user: Annotated[str, Parameter(env_var="MLMS_USER")] = ""
+    """Whose evaluations these are. Default: your login name."""
+
+
+DEFAULT = Where()
+"""What the environment says, else the embedded system."""
+
+
+def run(command: Callable[[Client], Coroutine[Any, Any, int]], where: Where) -> int:
+    """Run a command with a client of the system that it is about."""
+
+    def with_client() -> int:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # A closed terminal too must not leave a job running: all end like Ctrl-C.
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        # The embedded system starts while this process imports what a client needs.
+        with ExitStack() as stack:
+            membership = None
+            if not where.bus:
+                from mlmodelscope.embedded import Membership
+
+                membership = Membership(home_folder(os.environ))
+                stack.callback(membership.leave)
+            from bus import loop
+            from mlmodelscope.client import Client
+
+            return loop.run(command(Client(where.bus, user=where.user, membership=membership)))
+
+    return guarded(with_client)
