@@ -33,6 +33,7 @@ def chrome_trace(timeline: Timeline, metrics: Sequence[MetricsRecorded] = ()) ->
         "emitted": timeline.emitted,
         "stored": timeline.stored,
         "lost": timeline.lost,
+        "repaired": timeline.repaired,
         "complete": timeline.complete,
         "missing": timeline.missing,
     }

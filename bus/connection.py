@@ -259,11 +259,6 @@ class Bus:
         self._consumers.append(consumer)
         return consumer
 
-    async def forget_consumer(self, stream: str, durable: str) -> None:
-        """Remove a durable consumer that nobody will use again."""
-        with mapped(stream):
-            await self._js.delete_consumer(stream, durable)
-
     async def replay(self, stream: str, subject: str) -> list[Message]:
         """What a stream holds now on `subject`, oldest first."""
         with mapped(subject):

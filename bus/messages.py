@@ -829,6 +829,8 @@ class TimelineChunk(Message, frozen=True, kw_only=True):
     stored: dict[str, int] = {}
     lost: int = 0
     ambiguous: int = 0
+    repaired: int = 0
+    """Spans with an impossible value (a negative duration, say) that was mended on reading."""
     complete: bool = True
     missing: str = ""
     reference: str = ""

@@ -68,6 +68,7 @@ class Account:
             "missing": missing,
             "reference": self._reference(),
             "error_ns": self._error_ns(),
+            "repaired": self._repairs.total(),
         }
 
     def _announced(self, batch: SpansRecorded) -> bool:

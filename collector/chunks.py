@@ -41,6 +41,7 @@ def to_chunks(timeline: Timeline, rows_per_chunk: int) -> list[TimelineChunk]:
             missing=timeline.missing,
             reference=timeline.reference,
             error_ns=timeline.error_ns,
+            repaired=timeline.repaired,
             sources=list(timeline.sources),
             origins=origins,
             block=block,
@@ -134,6 +135,7 @@ def _account(chunk: TimelineChunk) -> dict[str, Any]:
         "missing": chunk.missing,
         "reference": chunk.reference,
         "error_ns": chunk.error_ns,
+        "repaired": chunk.repaired,
     }
 
 

@@ -56,7 +56,7 @@ class Timeline:
 
     sources: "<machine>/<role>/<run>", by `source_index`; the machine is a node's id, or the
     role itself. emitted, stored: spans by level. error_ns bounds how far two machines' spans
-    may be shifted against each other; -1: not measured.
+    may be shifted against each other; -1: not measured. repaired: impossible values mended.
     """
 
     evaluation_id: str
@@ -82,6 +82,7 @@ class Timeline:
     missing: str = ""
     reference: str = ""
     error_ns: int = -1
+    repaired: int = 0
 
     def __len__(self) -> int:
         return len(self.span_id)

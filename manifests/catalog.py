@@ -111,6 +111,8 @@ def not_runnable(manifest: Manifest) -> str:
     for field, url in _urls(manifest):
         if "…" in url or "..." in url:
             return f"{field} is a placeholder ({url}): put the whole address in its place"
+    if manifest.model.is_archive:
+        return "model.is_archive: archives are not unpacked in this version: name the files"
     if not manifest.model.graph_path:
         return "model.graph_path is missing: say where the model's file is"
     return ""

@@ -205,4 +205,5 @@ def _completeness(result: Result, timeline: Timeline | None) -> list[str]:
     if timeline is None:
         return [f"spans emitted: {emitted}; lost: {result.lost_spans}"]
     state = "complete" if timeline.complete else f"[yellow]{escape(timeline.missing)}[/]"
+    state += f"; {timeline.repaired} impossible values mended" if timeline.repaired else ""
     return [f"spans emitted: {emitted}; lost: {timeline.lost}; timeline {state}"]

@@ -365,3 +365,10 @@ def test_whatever_comes_the_parents_hold(rows: list[tuple[int, ...]]) -> None:
             assert up.span_id not in seen, "a circle"
             seen.add(up.span_id)
             up = placed[up.parent_id]
+
+
+def test_what_was_mended_is_said_and_travels() -> None:
+    timeline = assemble([batch(span(1, MODEL, 100, 40), span(2, MODEL, 200, 210))], [])
+    assert [s.duration_ns for s in timeline] == [0, 10]
+    assert timeline.repaired == 1
+    assert Timeline.from_chunks(timeline.to_chunks()).repaired == 1

@@ -178,6 +178,7 @@ def test_check_looks_at_a_manifest_that_came_as_a_message() -> None:
         ({"preprocess": "def f(x): return x"}, "not supported in this version"),
         ({"postprocess": "[[code]]"}, "placeholder"),
         ({"model": ModelResources()}, "graph_path is missing"),
+        ({"model": ModelResources(graph_path="a.tgz", is_archive=True)}, "archives are not"),
         ({"model": ModelResources(graph_path="https://…/a.onnx")}, "placeholder"),
         ({"model": ModelResources(graph_path="a", weights_path="https://.../w")}, "placeholder"),
         ({"framework": FrameworkWanted(name="never heard of")}, ""),
