@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from analysis.summary import Result, summarize
 from bus import subjects
 from bus.connection import Bus, Subscription
-from bus.errors import EvaluationError, NoAnswerError
+from bus.errors import BusError, EvaluationError, NoAnswerError
 from bus.messages import (
     Accepted,
     Evaluate,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SILENCE_S = 2.0
 """After so long without a fact, ask the stream whether one was missed."""
+CATCH_UPS = 3
 MARGIN_S = 60.0
 """Beyond the timeouts of all attempts, how long to wait for the coordinators' last word."""
 
@@ -123,14 +124,19 @@ class Evaluation:
         if not self._bus.connected:
             return
         subject = subjects.facts_of(self.evaluation_id)
-        for message in await self._bus.replay(subjects.FACTS_STREAM, subject):
-            self._hear(message)
+        try:
+            for message in await self._bus.replay(subjects.FACTS_STREAM, subject):
+                self._hear(message)
+        except BusError:
+            return  # a cluster without a leader, say: asked again, until the deadline
 
     async def _complete(self, end: EvaluationFinished | EvaluationFailed) -> None:
         def heard(job_id: str, attempt: int) -> int:
             return sum(1 for job, tried, _ in self._facts if (job, tried) == (job_id, attempt))
 
-        if any(heard(job.job_id, job.attempt) < job.facts for job in end.jobs):
+        for _ in range(CATCH_UPS):
+            if all(heard(job.job_id, job.attempt) >= job.facts for job in end.jobs):
+                break
             await self._catch_up()
         await self._span.end(self._bus)
         await self.close()
