@@ -31,8 +31,8 @@ from bus.messages import (
     GraphDescribed,
     History,
     HistoryRow,
-    ImageParameters,
     Input,
+    InputParameters,
     Job,
     JobFailed,
     JobFinished,
@@ -103,7 +103,7 @@ _manifest = Manifest(
     inputs=[
         ModelInput(
             type="image",
-            parameters=ImageParameters(
+            parameters=InputParameters(
                 dimensions=[3, 224, 224], mean=127.0, scale=[128.0, 128.0, 128.0]
             ),
         )

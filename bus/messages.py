@@ -11,6 +11,32 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from bus.manifest import (
+    Claim,
+    DatasetManifest,
+    FrameworkWanted,
+    InputParameters,
+    Manifest,
+    ModelInput,
+    ModelOutput,
+    ModelResources,
+    OutputParameters,
+    Sample,
+)
+
+__all__ = (
+    "Claim",
+    "DatasetManifest",
+    "FrameworkWanted",
+    "InputParameters",
+    "Manifest",
+    "ModelInput",
+    "ModelOutput",
+    "ModelResources",
+    "OutputParameters",
+    "Sample",
+)
+
 # Protocol history: raise the number, and the v1 in bus/subjects.py with it, when an old reader
 # would be wrong; add fields with defaults freely.
 #   1  first version
@@ -36,113 +62,6 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
     """The base of everything that travels by itself."""
 
 
-# ------------------------------------------------------------------ manifests: what a model is
-
-
-class FrameworkWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The framework that a model needs: its name and a range of semantic versions."""
-
-    name: str
-    version: str = ""
-
-
-class ImageParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an input becomes a tensor. Fields of other modalities are given by later versions.
-
-    dimensions: without the batch: C, H, W whatever the layout; -1 is any size.
-    mean, scale: (x - mean) / scale on 0–255 pixels; one number or one a channel.
-    steps: the order of the steps; empty means decode, resize, crop, normalize, transpose.
-    """
-
-    element_type: Literal["float32", "float16", "uint8", "int32", "int64", "raw_image"] = "float32"
-    input_layer: str = ""
-    dimensions: list[int] = []
-    layout: Literal["NCHW", "NHWC", "CHW", "HWC"] = "NCHW"
-    color_mode: Literal["RGB", "BGR"] = "RGB"
-    mean: float | list[float] = 0.0
-    scale: float | list[float] = 1.0
-    crop_method: Literal["none", "center", "topleft"] = "none"
-    crop_ratio: float = 1.0
-    keep_aspect_ratio: bool = False
-    max_dimension: int = 0
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
-    steps: list[Literal["decode", "resize", "crop", "normalize", "transpose"]] = []
-
-
-class ModelInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One input of a model: its modality and how a file becomes its tensor."""
-
-    type: str
-    name: str = ""
-    description: str = ""
-    parameters: ImageParameters = ImageParameters()
-
-
-class OutputParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an output tensor is read: its labels (`url`, `checksum`) and what is applied to it."""
-
-    element_type: str = "float32"
-    url: str = ""
-    checksum: str = ""
-    features_url: str = ""
-    features_checksum: str = ""
-    probabilities_layer: str = ""
-    dimensions: list[int] = []
-    transform: Literal["none", "softmax"] = "none"
-
-
-class ModelOutput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One output of a model."""
-
-    type: str
-    name: str = ""
-    description: str = ""
-    parameters: OutputParameters = OutputParameters()
-
-
-class ModelResources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The files of a model: paths beside the manifest, or URLs; checksums are `sha256:<hex>`."""
-
-    base_url: str = ""
-    graph_path: str = ""
-    graph_checksum: str = ""
-    weights_path: str = ""
-    weights_checksum: str = ""
-    is_archive: bool = False
-
-
-class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An input that comes with a model, so that it can be tried at once."""
-
-    url: str
-    checksum: str = ""
-    description: str = ""
-    license: str = ""
-
-
-class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that is needed to evaluate a model, as its author wrote it."""
-
-    name: str
-    version: str
-    description: str = ""
-    author: str = ""
-    license: str = ""
-    references: list[str] = []
-    task: str = ""
-    element_type: str = "float32"
-    framework: FrameworkWanted
-    container: dict[str, dict[str, str]] = {}
-    inputs: list[ModelInput] = []
-    outputs: list[ModelOutput] = []
-    preprocess: str | list[Any] = ""
-    postprocess: str | list[Any] = ""
-    model: ModelResources
-    samples: list[Sample] = []
-    attributes: dict[str, Any] = {}
-    hidden: bool = False
-
-
 # ------------------------------------------------------------------ nodes: who can run it
 
 
@@ -163,6 +82,8 @@ class FrameworkSeen(Struct, frozen=True, kw_only=True):
     devices: list[str] = []
     providers: list[str] = []
     environment: str = "default"
+    packages: dict[str, str] = {}
+    """Packages of that environment that bring models with them (torchvision …): name -> version."""
 
 
 class Clock(Struct, frozen=True, kw_only=True):
@@ -196,6 +117,8 @@ class NodeAnnounced(Message, frozen=True, kw_only=True):
     interconnect: str = ""
     labels: dict[str, str] = {}
     slots: int = 1
+    allow_code: bool = False
+    """Whether a manifest's own code may run here."""
     unavailable: dict[str, str] = {}
     """What this machine cannot measure, and why: e.g. {"power": "no RAPL: …"}."""
     status_url: str = ""
@@ -230,11 +153,13 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """What a node must have. Empty fields ask for nothing.
 
     framework: `name`, or `name@range`. device: cpu, gpu, other. node: one node's id.
+    environment: the name of one of a node's environments.
     """
 
     framework: str = ""
     device: str = "cpu"
     node: str = ""
+    environment: str = ""
     arch: str = ""
     min_memory_bytes: int = 0
     min_cores: int = 0
@@ -247,6 +172,9 @@ class Evaluate(Message, frozen=True, kw_only=True):
     The client chooses `evaluation_id` (32 hex digits: also the W3C trace id), so that asking
     twice is harmless. model is `name` or `name@range`, unless `manifest` holds a whole one.
     batch_sizes, queries (per batch size) and warmup make the runs; level is what to trace.
+    dataset (`name` or `name@range`, unless `dataset_manifest` holds a whole one) takes the place of
+    inputs: each of its first `limit` items (0: all) is predicted once, measured in the same pass,
+    and told beside what was expected. full_outputs: every probability, not the top_k alone.
     """
 
     evaluation_id: str
@@ -255,6 +183,10 @@ class Evaluate(Message, frozen=True, kw_only=True):
     manifest: Manifest | None = None
     wanted: Wanted = Wanted()
     inputs: list[Input] = []
+    dataset: str = ""
+    dataset_manifest: DatasetManifest | None = None
+    limit: int = 0
+    full_outputs: bool = False
     batch_sizes: list[int] = field(default_factory=lambda: [1])
     queries: int = 100
     warmup: int = 5
@@ -340,11 +272,24 @@ class Fits(Message, frozen=True, kw_only=True):
     wanted: Wanted = Wanted()
 
 
+class Place(Struct, frozen=True, kw_only=True):
+    """One way to run a model: a node, and a framework in one of its environments."""
+
+    node_id: str
+    framework: str
+    framework_version: str
+    environment: str = "default"
+
+
 class Fitting(Message, frozen=True, kw_only=True):
-    """The nodes that fit, the first choice first, and why the others do not."""
+    """The nodes that fit, the first choice first, and why the others do not.
+
+    places: every environment of every fitting node that would run it.
+    """
 
     nodes: list[str]
     misfits: list[Misfit] = []
+    places: list[Place] = []
 
 
 class ListNodes(Message, frozen=True, kw_only=True):
@@ -480,6 +425,9 @@ class Job(Message, frozen=True, kw_only=True):
     framework_version: str
     environment: str = "default"
     inputs: list[Input] = []
+    dataset: DatasetManifest | None = None
+    limit: int = 0
+    full_outputs: bool = False
     runs: list[Run]
     level: Level = "model"
     seed: int = 0
@@ -519,6 +467,12 @@ class JobStarted(Fact, frozen=True, kw_only=True):
     requested: dict[str, str | int] = {}
     runs: list[Run] = []
     node: NodeAnnounced | None = None
+    dataset: str = ""
+    dataset_version: str = ""
+    dataset_digest: str = ""
+    weights: str = "trained"
+    claims: list[Claim] = []
+    """What the model's author says of it: every result is shown against them."""
 
 
 class Progress(Fact, frozen=True, kw_only=True):
@@ -550,6 +504,8 @@ class ModelOpened(Fact, frozen=True, kw_only=True):
     inputs: list[TensorSpec] = []
     outputs: list[TensorSpec] = []
     settings: dict[str, Any] = {}
+    providers: dict[str, list[str]] = {}
+    """What each node of the graph really runs on: provider -> names of nodes; {}: not known."""
 
 
 class ClassScore(Struct, frozen=True, kw_only=True):
@@ -560,11 +516,76 @@ class ClassScore(Struct, frozen=True, kw_only=True):
     probability: float
 
 
+class Box(Struct, frozen=True, kw_only=True):
+    """One thing found in an image: its corners in pixels of the image as it was given."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    index: int = -1
+    label: str = ""
+    probability: float = 0.0
+    mask: bytes = b""
+    """zlib of one byte a pixel of the box (rows of x2 - x1, rounded), 0 or 1; empty: no mask."""
+
+
+class ClassMap(Struct, frozen=True, kw_only=True):
+    """A class for every pixel: zlib of height x width little-endian uint16; 65535: none."""
+
+    height: int
+    width: int
+    block: bytes
+
+
+class TensorValue(Struct, frozen=True, kw_only=True):
+    """A tensor's numbers: little-endian, rows first, in `data`, or at `url` (repo://) if large."""
+
+    name: str = ""
+    dtype: str
+    shape: list[int]
+    data: bytes = b""
+    url: str = ""
+
+
+class Interval(Struct, frozen=True, kw_only=True):
+    """Something heard between two times, in seconds from the beginning."""
+
+    start_s: float
+    end_s: float
+    label: str = ""
+    probability: float = 0.0
+
+
+class Truth(Struct, frozen=True, kw_only=True):
+    """What a dataset says of an item: the field of its task is filled."""
+
+    index: int = -1
+    """The class, counted as the model's output counts them; -1: none."""
+    label: str = ""
+    boxes: list[Box] = []
+    map: ClassMap | None = None
+    text: str = ""
+    image: TensorValue | None = None
+
+
 class Prediction(Struct, frozen=True, kw_only=True):
-    """What a model says of one input, best class first."""
+    """What a model says of one input: the field of its output's type is filled.
+
+    classes: classification, best class first; boxes: detection and instance segmentation;
+    map: semantic segmentation; tensors: features, and whatever else is raw; image: enhancement,
+    [height, width, channels] 0–255; text: generation, recognition; intervals: audio.
+    """
 
     input: str
     classes: list[ClassScore] = []
+    boxes: list[Box] = []
+    map: ClassMap | None = None
+    tensors: list[TensorValue] = []
+    image: TensorValue | None = None
+    text: str = ""
+    intervals: list[Interval] = []
+    truth: Truth | None = None
 
 
 class PredictionsMade(Fact, frozen=True, kw_only=True):

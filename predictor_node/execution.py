@@ -218,6 +218,7 @@ class Execution:
                     inputs=msgspec.convert(frame["inputs"], list[TensorSpec]),
                     outputs=msgspec.convert(frame["outputs"], list[TensorSpec]),
                     settings=frame["settings"],
+                    providers=frame["providers"],
                 )
             case "predictions":
                 predictions = [

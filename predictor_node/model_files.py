@@ -24,28 +24,31 @@ Fetch = Callable[[str, str], Awaitable[Path]]
 class ModelFiles:
     """A model's files in the asset cache, the graph and the weights side by side."""
 
-    graph: Path
+    graph: Path | None
+    """None where a constructor makes the network."""
     weights: Path | None
     labels: Path | None
 
 
 async def fetch_model(manifest: Manifest, assets: Assets, fetch: Fetch) -> ModelFiles:
     """Have every file of a model at hand, under the names that the graph knows them by."""
-    resources, files = manifest.model, {}
-    if not resources.graph_path:
+    resources = manifest.model
+    if not (resources.graph_path or resources.constructor):
         raise AssetError(f"{manifest.name}: model.graph_path is empty: expected the model's file")
-    for path, checksum in (
-        (resources.graph_path, resources.graph_checksum),
-        (resources.weights_path, resources.weights_checksum),
+    files, names = {}, dict[str, str]()
+    for part, path, checksum in (
+        ("graph", resources.graph_path, resources.graph_checksum),
+        ("weights", resources.weights_path, resources.weights_checksum),
     ):
         if path:
             url = path if "://" in path else f"{resources.base_url.rstrip('/')}/{path}"
-            files[PurePosixPath(urlsplit(url).path).name] = await fetch(url, checksum)
+            names[part] = PurePosixPath(urlsplit(url).path).name
+            files[names[part]] = await fetch(url, checksum)
     folder = await asyncio.to_thread(assets.together, digest(manifest), files)
-    places = [folder / name for name in files]
+    places = {part: folder / name for part, name in names.items()}
     return ModelFiles(
-        graph=places[0],
-        weights=places[1] if len(places) > 1 else None,
+        graph=places.get("graph"),
+        weights=places.get("weights"),
         labels=await _labels(manifest, fetch),
     )
 
@@ -64,7 +67,11 @@ def described(manifest: Manifest, files: ModelFiles) -> dict[str, Any]:
             "name": manifest.name,
             "version": manifest.version,
             "key": digest(manifest),
-            "files": {"graph": str(files.graph), "weights": str(files.weights or "")},
+            "files": {"graph": str(files.graph or ""), "weights": str(files.weights or "")},
+            "format": manifest.model.format,
+            "constructor": manifest.model.constructor,
+            "arguments": manifest.model.arguments,
+            "weights": manifest.model.weights,
         },
         "inputs": msgspec.to_builtins(manifest.inputs),
         "outputs": msgspec.to_builtins(manifest.outputs),

@@ -102,7 +102,7 @@ def export(weights: Path) -> Any:
     torch.onnx.export(
         model,
         (torch.zeros(1, 3, 224, 224),),
-        buffer,
+        buffer,  # type: ignore[arg-type]  # any file object is taken
         dynamo=False,  # the newer exporter renames the weights
         training=torch.onnx.TrainingMode.EVAL,
         do_constant_folding=False,  # folding would fuse weights, which then exist nowhere

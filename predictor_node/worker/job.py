@@ -54,12 +54,19 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model's files; `key` names their content and everything that changes how they run."""
+    """The model's files; `key` names their content and everything that changes how they run.
+
+    format, constructor, arguments, weights: see frameworks.Spec.
+    """
 
     name: str
     version: str
     key: str
     files: Mapping[str, str]
+    format: str = ""
+    constructor: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = "trained"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ class Opened:
             "inputs": self.handle.inputs,
             "outputs": self.handle.outputs,
             "settings": self.handle.settings,
+            "providers": getattr(self.handle, "providers", {}),
         }
 
 
@@ -108,6 +109,12 @@ def open_model(target: Target, profile: bool = False) -> Opened:
         settings=settings,
         profile=profile,
         folder=target.folder,
+        format=target.model.format,
+        constructor=target.model.constructor,
+        arguments=target.model.arguments,
+        weights=target.model.weights,
+        inputs=target.inputs,
+        outputs=target.outputs,
     )
     begin_ns = now_ns()
     try:

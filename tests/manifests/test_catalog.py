@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from bus.errors import InputError, ManifestError, UnknownNameError
-from bus.messages import FrameworkWanted, ImageParameters, Manifest, ModelResources
+from bus.messages import FrameworkWanted, InputParameters, Manifest, ModelResources
 from manifests.catalog import (
     Catalog,
     NotRunnableError,
@@ -46,7 +46,7 @@ def test_the_papers_listing_1_loads_unchanged() -> None:
     assert manifest.container["ppc64le"]["gpu"] == "mlmodelscope/mxnet:1-4-0_ppc64le-gpu"
     (image,) = manifest.inputs
     assert image.type == "image"
-    assert image.parameters == ImageParameters(
+    assert image.parameters == InputParameters(
         dimensions=[3, 227, 227], mean=[0.0, 0.0, 0.0], color_mode="RGB", layout="NCHW"
     )
     assert manifest.outputs[0].parameters.url == "https://.../synset.txt"
@@ -96,7 +96,7 @@ model: [x]
     expected = [
         "bad.yml:1: name: expected a name",
         "bad.yml:2: version: '1.x.y' is no version",
-        "bad.yml:3: versio: unknown field; did you mean version?",
+        "bad.yml:3: versio: unknown field; did you mean version or precision?",
         "bad.yml:4: version: written twice, first on line 2",
         "bad.yml:5: framework.name: expected, and it is missing",
         "bad.yml:6: framework.nam: unknown field; did you mean name?",

@@ -3,12 +3,14 @@
     open(spec: Spec) -> handle
         handle.inputs, handle.outputs: list[dict] with name, dtype, shape;
         handle.settings: dict of the values in effect
+        handle.providers (optional): provider -> names of the graph's nodes that run on it
     predict(handle, batch) -> list[ndarray]
         batch: input name -> contiguous ndarray; gives the model's outputs in their order;
         as thin as can be
     close(handle) -> None
     describe() -> dict
-        version, devices, providers: of the library in this environment
+        version, devices, providers: of the library in this environment; packages (optional):
+        installed packages that bring models with them, name -> version
     layers(handle, starts_ns, durations_ns, warmup_count) -> Layers     optional
 
 `layers` ends the profiling that `spec.profile` asked `open` for and gives back the framework's own
@@ -19,7 +21,7 @@ write `from . import Layers, Spec` and `from ..errors import WorkerError`.
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -33,13 +35,26 @@ _loaded: dict[str, ModuleType] = {}
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What `open` needs to know. files: graph, weights (path or empty); folder: for profiles."""
+    """What `open` needs to know. files: graph, weights (path or empty); folder: for profiles.
+
+    settings: as asked for, the device apart; a name that a framework does not know is refused.
+    format, constructor, arguments, weights: as the manifest's `model` says (weights: trained,
+    random or constant); seed: of random weights. inputs, outputs: the manifest's, for frameworks
+    whose files do not say what goes in and comes out.
+    """
 
     files: Mapping[str, str]
     device: str = "cpu"
     settings: Mapping[str, Any] = field(default_factory=dict)
     profile: bool = False
     folder: str = "."
+    format: str = ""
+    constructor: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = "trained"
+    seed: int = 0
+    inputs: Sequence[Mapping[str, Any]] = ()
+    outputs: Sequence[Mapping[str, Any]] = ()
 
 
 def _no_numbers() -> np.ndarray:

@@ -1,0 +1,306 @@
+"""What a model is and what a dataset is, as their authors describe them: the types of manifests.
+
+They travel inside messages (bus/messages.py) and are read from YAML (manifests/catalog.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+ElementType = Literal[
+    "float32",
+    "float16",
+    "float64",
+    "bfloat16",
+    "uint8",
+    "int8",
+    "int32",
+    "int64",
+    "bool",
+    "raw_image",
+]
+
+
+class FrameworkWanted(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The framework that a model needs: its name and a range of semantic versions."""
+
+    name: str
+    version: str = ""
+
+
+class InputParameters(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """How one of a model's tensors is made from an item; which fields count depends on the type.
+
+    dimensions: without the batch; -1 is any size. Images: C, H, W whatever the layout.
+    steps: the order of an image's steps; empty: decode, resize, crop, normalize, transpose.
+    """
+
+    element_type: ElementType = "float32"
+    input_layer: str = ""
+    """The graph's name of the tensor, where the input's own name is not it."""
+    dimensions: list[int] = []
+    steps: list[Literal["decode", "resize", "crop", "normalize", "transpose"]] = []
+
+    layout: Literal["NCHW", "NHWC", "CHW", "HWC"] = "NCHW"
+    color_mode: Literal["RGB", "BGR", "L"] = "RGB"
+    """Image: the order of the channels; L is one channel of grey."""
+    mean: float | list[float] = 0.0
+    """Image, audio, raw: (x - mean) / scale, on 0–255 pixels; one number or one a channel."""
+    scale: float | list[float] = 1.0
+    decoder: Literal["pillow", "opencv", "turbojpeg"] = "pillow"
+    """Image: the library that decodes and resizes; their pixels differ."""
+    resize_method: Literal["auto", "stretch", "cover", "contain", "pad"] = "auto"
+    """Image: to the size whatever the form; around it; inside it; inside it with a border. auto:
+    cover before a crop, contain where keep_aspect_ratio, otherwise stretch."""
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    keep_aspect_ratio: bool = False
+    max_dimension: int = 0
+    pad_value: float = 0.0
+    crop_method: Literal["none", "center", "topleft"] = "none"
+    crop_ratio: float = 1.0
+
+    tokenizer: str = ""
+    """Text: the address of a tokenizer.json."""
+    tokenizer_checksum: str = ""
+    tokens: Literal["ids", "mask", "types"] = "ids"
+    """Text: which of the tokenizer's tensors this input is."""
+    max_length: int = 0
+    """Text: longer ones are cut to so many tokens; 0: never."""
+
+    sample_rate: int = 0
+    """Audio: samples a second that the model wants; others are converted."""
+    window: int = 0
+    """Audio: samples of one window; 0: all in one."""
+    hop: int = 0
+    """Audio: samples from one window's beginning to the next; 0: the window."""
+
+    beginning: int = 0
+    """Bytes: how many of the first and of the last bytes are looked at."""
+    ending: int = 0
+    padding: int = 0
+    """Bytes, text: the value that fills what is too short."""
+    strip: bool = False
+    """Bytes: whether white space at both ends is passed over."""
+
+    value: float | list[float] = 0.0
+    """Constant: the tensor's value, or values in rows."""
+    from_output: str = ""
+    """State: zeros for an item's first window, then this output of the window before."""
+
+
+class ModelInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One input of a model: its modality and how an item becomes its tensor.
+
+    type: image, text, audio, bytes (code, files), raw (a tensor as it is; also: tensor, general),
+    constant (the same for every item) or state (from the window before).
+    """
+
+    type: str
+    name: str = ""
+    description: str = ""
+    parameters: InputParameters = InputParameters()
+
+
+class OutputParameters(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """How output tensors are read: their labels (`url`, `checksum`) and what is applied to them.
+
+    features_url, features_checksum and probabilities_transform are the original's names of url,
+    checksum and transform: whichever is given counts.
+    """
+
+    element_type: str = "float32"
+    dimensions: list[int] = []
+    url: str = ""
+    checksum: str = ""
+    features_url: str = ""
+    features_checksum: str = ""
+    transform: Literal["", "none", "softmax", "sigmoid"] = ""
+    probabilities_transform: Literal["", "none", "softmax", "sigmoid"] = ""
+    probabilities_layer: str = ""
+    boxes_layer: str = ""
+    classes_layer: str = ""
+    masks_layer: str = ""
+    box_format: Literal["xyxy", "yxyx", "xywh", "cxcywh"] = "xyxy"
+    box_units: Literal["pixels", "fractions"] = "pixels"
+    """Detection: of the model's input, or 0–1 of it."""
+    threshold: float = 0.0
+    """Detection, audio: what is less probable is not told."""
+    pooling: Literal["none", "mean", "cls"] = "none"
+    """Features of text: one vector an item, over its tokens or of the first one."""
+    normalize: bool = False
+    """Features: to unit length."""
+
+
+class ModelOutput(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """One output of a model: what it says.
+
+    type: classification, object_detection, semantic_segmentation, instance_segmentation,
+    image_enhancement, text, text_generation, audio_activity, feature or raw.
+    """
+
+    type: str
+    name: str = ""
+    description: str = ""
+    parameters: OutputParameters = OutputParameters()
+
+
+class ModelResources(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The files of a model: paths beside the manifest, or URLs; checksums are `sha256:<hex>`.
+
+    An archive (is_archive) lies at base_url, and graph_path and weights_path are inside it.
+    constructor: `package.module:function` of an installed package that makes the network, called
+    with `arguments`; the weights are then a state dict, or random.
+    """
+
+    base_url: str = ""
+    graph_path: str = ""
+    graph_checksum: str = ""
+    weights_path: str = ""
+    weights_checksum: str = ""
+    is_archive: bool = False
+    archive_checksum: str = ""
+    format: Literal[
+        "",
+        "onnx",
+        "exported_program",
+        "torchscript",
+        "state_dict",
+        "saved_model",
+        "keras",
+        "litert",
+    ] = ""
+    """Empty: told by the file's ending."""
+    constructor: str = ""
+    arguments: dict[str, Any] = {}
+    requires: list[str] = []
+    """Packages that the environment must have: `torchvision>=0.20`."""
+    weights: Literal["trained", "random", "constant"] = "trained"
+    """random, constant: good for timing, never for accuracy; every result says so."""
+
+
+class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An input that comes with a model, so that it can be tried at once."""
+
+    url: str
+    checksum: str = ""
+    description: str = ""
+    license: str = ""
+
+
+class Claim(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What an author says that a model reaches, and on what: shown beside what was measured.
+
+    metric: top1, top5, mAP, mIoU … as a fraction or in percent (unit %), or latency,
+    throughput …
+    """
+
+    metric: str
+    value: float
+    unit: str = ""
+    on: str = ""
+    """The dataset, or the machine and framework."""
+    batch_size: int = 0
+    source: str = ""
+
+
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Everything that is needed to evaluate a model, as its author wrote it.
+
+    preprocess, postprocess and what comes before and after each: Python that defines
+    `run(context, data)`, where a node allows it. precision: what the weights are computed in.
+    """
+
+    name: str
+    version: str
+    description: str = ""
+    author: str = ""
+    license: str = ""
+    references: list[str] = []
+    task: str = ""
+    element_type: str = "float32"
+    precision: Literal["", "float32", "float16", "bfloat16", "int8", "mixed"] = ""
+    framework: FrameworkWanted
+    container: dict[str, dict[str, str]] = {}
+    """architecture -> device -> image."""
+    inputs: list[ModelInput] = []
+    outputs: list[ModelOutput] = []
+    before_preprocess: str | list[Any] = ""
+    preprocess: str | list[Any] = ""
+    after_preprocess: str | list[Any] = ""
+    before_postprocess: str | list[Any] = ""
+    postprocess: str | list[Any] = ""
+    after_postprocess: str | list[Any] = ""
+    model: ModelResources
+    samples: list[Sample] = []
+    claims: list[Claim] = []
+    attributes: dict[str, Any] = {}
+    visibility: Literal["public", "private"] = "public"
+    owner: str = ""
+    hidden: bool = False
+
+
+# ------------------------------------------------------------------ datasets
+
+
+class DatasetFile(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """One file, folder (a URL that ends in /) or archive of a dataset."""
+
+    url: str
+    checksum: str = ""
+    is_archive: bool = False
+    path: str = ""
+    """Inside the archive; empty: all of it."""
+
+
+class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which items count: of all, in an order drawn with `seed` (0: as they lie), `count` (0: all
+    others) from `skip` on. A model's author names so what was held out of its training."""
+
+    seed: int = 0
+    skip: int = 0
+    count: int = 0
+
+
+class DatasetManifest(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Labelled data: where it lies, in which format, and what its labels mean.
+
+    files: what the format needs, by role: images, labels, annotations, data …
+    parameters: what else the format wants to know (columns, image size …).
+    """
+
+    name: str
+    version: str
+    description: str = ""
+    author: str = ""
+    license: str = ""
+    references: list[str] = []
+    task: str = "image_classification"
+    format: Literal[
+        "images", "image_folder", "coco", "mnist", "cifar", "csv", "jsonl", "numpy", "package"
+    ]
+    files: dict[str, DatasetFile] = {}
+    parameters: dict[str, Any] = {}
+    labels: list[str] = []
+    labels_url: str = ""
+    labels_checksum: str = ""
+    select: Selection = Selection()
+    attributes: dict[str, Any] = {}
+    visibility: Literal["public", "private"] = "public"
+    owner: str = ""
+    hidden: bool = False
