@@ -14,7 +14,8 @@ from bus.connection import Bus
 from bus.messages import Input, Manifest
 from manifests.catalog import Catalog, shipped
 from predictor_node.assets import Assets
-from predictor_node.worker.pipeline import open_image, preprocess, read_parameters
+from predictor_node.worker.job import Item
+from predictor_node.worker.modalities import image
 
 MODEL = "EfficientNet-Lite0"
 
@@ -54,9 +55,9 @@ async def fetch(folder: Path, bus: Bus) -> ModelFiles:
 
 def _tensor(manifest: Manifest, photo: Path, into: Path) -> Path:
     """The very tensor that a worker makes of the photo, as a batch of one."""
-    parameters = read_parameters(msgspec.to_builtins(manifest.inputs[0].parameters))
-    image = open_image(photo.name, str(photo), parameters)
-    np.save(into, np.stack([preprocess(image, parameters)]))
+    parameters = image.read_parameters(msgspec.to_builtins(manifest.inputs[0]))
+    opened = image.open(Item(photo.name, str(photo)), parameters)
+    np.save(into, image.tensors(opened, parameters))
     return into
 
 

@@ -20,7 +20,6 @@ from bus.codec import digest
 from bus.errors import AssetError, MLModelScopeError
 from bus.messages import (
     LEVELS,
-    ClassScore,
     GraphDescribed,
     Job,
     JobFailed,
@@ -159,6 +158,7 @@ class Execution:
             "seed": job.seed,
             "settings": job.settings,
             "top_k": job.top_k,
+            "full_outputs": job.full_outputs,
             "parent_span": self._root,
             "span_base": secrets.randbits(30) << 32,
             "folder": str(self._folder),
@@ -221,13 +221,7 @@ class Execution:
                     providers=frame["providers"],
                 )
             case "predictions":
-                predictions = [
-                    Prediction(
-                        input=made["input"],
-                        classes=msgspec.convert(made["classes"], list[ClassScore]),
-                    )
-                    for made in frame["predictions"]
-                ]
+                predictions = msgspec.convert(frame["predictions"], list[Prediction])
                 await self._teller.tell(
                     PredictionsMade, run=frame["run"], first=frame["first"], predictions=predictions
                 )

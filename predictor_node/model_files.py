@@ -13,7 +13,7 @@ import msgspec
 
 from bus.codec import digest
 from bus.errors import AssetError
-from bus.messages import Manifest
+from bus.messages import Manifest, ModelInput
 from predictor_node.assets import Assets
 
 Fetch = Callable[[str, str], Awaitable[Path]]
@@ -28,6 +28,8 @@ class ModelFiles:
     """None where a constructor makes the network."""
     weights: Path | None
     labels: Path | None
+    tokenizers: dict[str, Path]
+    """By the address that the manifest's inputs name."""
 
 
 async def fetch_model(manifest: Manifest, assets: Assets, fetch: Fetch) -> ModelFiles:
@@ -50,6 +52,7 @@ async def fetch_model(manifest: Manifest, assets: Assets, fetch: Fetch) -> Model
         graph=places.get("graph"),
         weights=places.get("weights"),
         labels=await _labels(manifest, fetch),
+        tokenizers=await _tokenizers(manifest, fetch),
     )
 
 
@@ -58,6 +61,11 @@ async def _labels(manifest: Manifest, fetch: Fetch) -> Path | None:
     if parameters is None or not (url := parameters.url or parameters.features_url):
         return None
     return await fetch(url, parameters.checksum or parameters.features_checksum)
+
+
+async def _tokenizers(manifest: Manifest, fetch: Fetch) -> dict[str, Path]:
+    wanted = [given.parameters for given in manifest.inputs if given.parameters.tokenizer]
+    return {p.tokenizer: await fetch(p.tokenizer, p.tokenizer_checksum) for p in wanted}
 
 
 def described(manifest: Manifest, files: ModelFiles) -> dict[str, Any]:
@@ -73,7 +81,15 @@ def described(manifest: Manifest, files: ModelFiles) -> dict[str, Any]:
             "arguments": manifest.model.arguments,
             "weights": manifest.model.weights,
         },
-        "inputs": msgspec.to_builtins(manifest.inputs),
+        "inputs": [_input(given, files) for given in manifest.inputs],
         "outputs": msgspec.to_builtins(manifest.outputs),
         "labels": str(files.labels or ""),
     }
+
+
+def _input(given: ModelInput, files: ModelFiles) -> dict[str, Any]:
+    """An input in the worker's words: its tokenizer is a file here."""
+    told: dict[str, Any] = msgspec.to_builtins(given)
+    if given.parameters.tokenizer:
+        told["parameters"]["tokenizer"] = str(files.tokenizers[given.parameters.tokenizer])
+    return told

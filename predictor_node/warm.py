@@ -23,7 +23,6 @@ import msgspec
 from bus import subjects
 from bus.errors import AssetError, InputError, MLModelScopeError
 from bus.messages import (
-    ClassScore,
     Close,
     Done,
     Input,
@@ -244,16 +243,11 @@ class Warm:
         command = {"do": "predict", "handle": held.handle, "items": items, "top_k": request.top_k}
         said = await self._ask(held.worker, command)
         self._handles.used(held, self._now_s())
-        if sum(len(made["classes"]) for made in said["predictions"]) > MOST_CLASSES:
+        if sum(len(made.get("classes", ())) for made in said["predictions"]) > MOST_CLASSES:
             text = f"more than {MOST_CLASSES} classes do not fit into one answer"
             raise WarmError("request", f"{text}: ask for fewer inputs at once, or a smaller top_k")
         return Predicted(
-            predictions=[
-                Prediction(
-                    input=made["input"], classes=msgspec.convert(made["classes"], list[ClassScore])
-                )
-                for made in said["predictions"]
-            ],
+            predictions=msgspec.convert(said["predictions"], list[Prediction]),
             duration_ns=said["duration_ns"],
             preprocess_ns=said["preprocess_ns"],
         )

@@ -7,18 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import WorkerError
+from .feeding import Bound, Feeding, of_one_shape
 from .job import Item, Target, check_top_k, read_items, read_target
-from .models import Key, Opened, key_of, open_model, predict_once
-from .outputs import OUTPUT_TYPES, read_labels
-from .pipeline import ImageParameters, open_image, preprocess
-from .prepare import (
-    filled_batches,
-    image_input,
-    input_name,
-    of_one_shape,
-    one_output,
-    output_index,
-)
+from .models import Key, Opened, key_of, open_model
+from .predicting import Asker
 from .trace import now_ns
 
 
@@ -28,36 +20,20 @@ class Held:
 
     target: Target
     model: Opened
-    parameters: ImageParameters
-    output: Mapping[str, Any]
-    labels: list[str]
-    input_name: str
-    output_index: int
-    batch_size: int
-    """The one batch size that the graph takes, or 0: any."""
+    feeding: Feeding
+    bound: Bound
 
     def predict(self, items: Sequence[Item], top_k: int) -> dict[str, Any]:
         """One prediction an item; the times of making the tensors and of the predict calls."""
         begin_ns = now_ns()
-        tensors = [
-            preprocess(open_image(item.name, item.source, self.parameters), self.parameters)
-            for item in items
-        ]
+        fed = [self.feeding.tensors(item, self.feeding.open(item)) for item in items]
         preprocess_ns = now_ns() - begin_ns
-        of_one_shape(tensors, "ask for one at a time")
-        read, predictions, duration_ns = OUTPUT_TYPES[self.output["type"]], [], 0
-        size = self.batch_size or len(tensors)
-        for first, batch in filled_batches(tensors, self.input_name, size):
-            start_ns = now_ns()
-            outputs = predict_once(self.target, self.model, batch)
-            duration_ns += now_ns() - start_ns
-            rows = outputs[self.output_index]
-            for item, row in zip(items[first : first + size], rows, strict=False):
-                answer = read(row, self.output, self.labels, top_k)
-                predictions.append({"input": item.name, **answer})
+        of_one_shape(fed, "ask for one at a time")
+        size = self.bound.fixed_batch or sum(item.rows for item in fed)
+        said = Asker(self.target, self.model, self.bound).ask(fed, size)
         return {
-            "predictions": predictions,
-            "duration_ns": duration_ns,
+            "predictions": [self.bound.say(item, rows, top_k) for item, rows in said.items],
+            "duration_ns": said.duration_ns,
             "preprocess_ns": preprocess_ns,
         }
 
@@ -73,21 +49,10 @@ class HeldModels:
         handle, target = str(command.get("handle")), read_target(command.get("model") or {})
         if handle in self._held:
             raise WorkerError("request", f"handle {handle} is open already; a new one is expected")
-        parameters, output = image_input(target.inputs), one_output(target.outputs)
-        labels = read_labels(target.labels) if target.labels else []
+        feeding = Feeding(target)
         model = self._opened(target)
         try:
-            name = input_name(target.inputs[0], model, parameters.element_type)
-            self._held[handle] = Held(
-                target=target,
-                model=model,
-                parameters=parameters,
-                output=output,
-                labels=labels,
-                input_name=name,
-                output_index=output_index(output, model),
-                batch_size=_fixed_batch(model, name),
-            )
+            self._held[handle] = Held(target, model, feeding, feeding.bind(model))
         except BaseException:
             self._let_go(target, model)
             raise
@@ -128,9 +93,3 @@ class HeldModels:
         """Close a model unless another handle still uses it."""
         if self._shared(key_of(target)) is None:
             model.close()
-
-
-def _fixed_batch(model: Opened, name: str) -> int:
-    shape = next(each["shape"] for each in model.handle.inputs if each["name"] == name)
-    first = shape[0] if shape else 0
-    return first if isinstance(first, int) and first > 0 else 0

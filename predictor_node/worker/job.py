@@ -14,11 +14,15 @@ MAX_QUERIES = 10_000_000  # their times are kept in memory until the run has end
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One input under the name by which people know it: a file, or its content."""
+    """One input under the name by which people know it: a file, or its content.
+
+    truth: what a dataset says of it, in the words of a message's Truth.
+    """
 
     name: str
     path: str = ""
     data: bytes = b""
+    truth: Mapping[str, Any] | None = None
 
     @property
     def source(self) -> str | bytes:
@@ -80,6 +84,7 @@ class Target:
     outputs: tuple[Mapping[str, Any], ...]
     folder: str
     labels: str = ""
+    allow_code: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -93,6 +98,7 @@ class Job(Target):
     attempt: int = 1
     seed: int = 0
     top_k: int = 5
+    full_outputs: bool = False
     parent_span: int = 0
     span_base: int = 0
     keep_models: int = 2

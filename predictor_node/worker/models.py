@@ -129,14 +129,6 @@ def open_model(target: Target, profile: bool = False) -> Opened:
     return Opened(plugin, version, handle, False, begin_ns, took_ns)
 
 
-def predict_once(target: Target, model: Opened, batch: Batch) -> Any:
-    """The model's outputs for one batch; its own errors say what it was given."""
-    try:
-        return model.plugin.predict(model.handle, batch)
-    except Exception as error:
-        raise prediction_failed(target, error, batch) from error
-
-
 def prediction_failed(target: Target, error: Exception, batch: Batch) -> WorkerError:
     """A framework's error in a predict call, with what it was given."""
     given = {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in batch.items()}

@@ -13,20 +13,11 @@ import numpy as np
 
 from . import scenario
 from .errors import Cancelled
+from .feeding import Bound, Fed, Feeding, of_one_shape
 from .job import Job, Run
 from .measure import Batch, measure, progress, quiet_collector, settled
-from .models import Opened, WarmModels, predict_once, prediction_failed
-from .outputs import OUTPUT_TYPES, read_labels
-from .pipeline import ImageParameters, open_image, preprocess
-from .prepare import (
-    build_batches,
-    filled_batches,
-    image_input,
-    input_name,
-    of_one_shape,
-    one_output,
-    output_index,
-)
+from .models import Opened, WarmModels, prediction_failed
+from .predicting import Asker
 from .trace import BLOCK_ROWS, FRAMEWORK, LEVELS, MODEL, Clock, Times, Trace
 
 MEASURED_QUERIES = 50_000  # a frame
@@ -47,25 +38,24 @@ class JobRun:
         self.job, self.models, self.say, self.cancelled = job, models, say, cancelled
         self.trace = Trace(job.span_base, job.parent_span, Clock(), say)
         self.unavailable: dict[str, str] = {}
-        self.tensors: list[np.ndarray] = []
+        self.feeding = Feeding(job)
+        self.items: list[Fed] = []
         self.graph_said = False
 
     def run(self) -> None:
         job = self.job
-        parameters, output = image_input(job.inputs), one_output(job.outputs)
-        labels = read_labels(job.labels) if job.labels else []
         for run in job.runs:
             self._begin(run)
-            if not self.tensors:
-                self._prepare(parameters)
+            if not self.items:
+                self._prepare()
             profile = self.trace.records(FRAMEWORK)
             with self.models.opened(job, profile) as model:
                 self._say_opened(run, model)
-                name = input_name(job.inputs[0], model, self.tensors[0].dtype.name)
+                bound = self.feeding.bind(model, self.items[0])
                 unmeasured = 0
                 if run is job.runs[0]:
-                    unmeasured = self._predict_items(run, model, name, output, labels)
-                batches = build_batches(self.tensors, name, run.batch_size, run.queries)
+                    unmeasured = self._predict_items(run, model, bound)
+                batches = bound.batches(self.items, run.batch_size, run.queries)
                 self._measure(run, model, batches, unmeasured)
         self._finish()
 
@@ -76,15 +66,15 @@ class JobRun:
             self.unavailable[level] = "no profiler of this level is built into this version"
         self.trace.begin_run(run.index, min(asked, FRAMEWORK))
 
-    def _prepare(self, parameters: ImageParameters) -> None:
+    def _prepare(self) -> None:
         for item in self.job.items:
             self._check()
             with self.trace.span("decode", input=item.name):
-                image = open_image(item.name, item.source, parameters)
+                opened = self.feeding.open(item)
             with self.trace.span("preprocess", input=item.name):
-                self.tensors.append(preprocess(image, parameters))
+                self.items.append(self.feeding.tensors(item, opened))
         if any(run.batch_size > 1 for run in self.job.runs):
-            of_one_shape(self.tensors, "ask for batch size 1")
+            of_one_shape(self.items, "ask for batch size 1")
 
     def _say_opened(self, run: Run, model: Opened) -> None:
         framework = self.job.framework
@@ -92,32 +82,17 @@ class JobRun:
         self.trace.add(1, "open", model.start_ns, model.duration_ns, tags)
         self.say({"said": "opened", "run": run.index, "framework": framework, **model.about()})
 
-    def _predict_items(
-        self,
-        run: Run,
-        model: Opened,
-        name: str,
-        output: Mapping[str, Any],
-        labels: list[str],
-    ) -> int:
+    def _predict_items(self, run: Run, model: Opened, bound: Bound) -> int:
         """One unmeasured pass over all items says what the model predicts; gives its calls."""
-        which = output_index(output, model)
-        read = OUTPUT_TYPES[output["type"]]
-        count, size = len(self.tensors), run.batch_size
-        predictions: list[dict[str, Any]] = []
-        calls = 0
-        for first, batch in filled_batches(self.tensors, name, size):
-            self._check()
-            rows = predict_once(self.job, model, batch)[which]
-            calls += 1
-            for item, row in zip(self.job.items[first : first + size], rows, strict=False):
-                with self.trace.span("postprocess", input=item.name):
-                    answer = read(row, output, labels, self.job.top_k)
-                predictions.append({"input": item.name, **answer})
-        for first in range(0, count, PREDICTIONS):
+        said = Asker(self.job, model, bound, self._check).ask(self.items, run.batch_size)
+        predictions = []
+        for item, rows in said.items:
+            with self.trace.span("postprocess", input=item.name):
+                predictions.append(bound.say(item, rows, self.job.top_k, self.job.full_outputs))
+        for first in range(0, len(predictions), PREDICTIONS):
             part = predictions[first : first + PREDICTIONS]
             self.say({"said": "predictions", "run": run.index, "first": first, "predictions": part})
-        return calls
+        return len(said.durations_ns)
 
     def _measure(self, run: Run, model: Opened, batches: Sequence[Batch], unmeasured: int) -> None:
         times = self._loop(run, model, batches, "warmup", run.warmup)

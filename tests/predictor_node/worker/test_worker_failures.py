@@ -121,8 +121,8 @@ def test_a_gpu_that_is_not_there_is_not_replaced(shared_worker: Process, make_jo
 BAD_JOBS = {
     "a shape that the graph refuses": (
         {"dimensions": [3, 100, 224]},
-        "framework",
-        ["[1, 3, 100, 224]", "EfficientNet-Lite0"],
+        "request",
+        ["[batch, 3, 100, 224]", "'batch', 3, 224, 224"],
     ),
     "another element type": ({"element_type": "uint8"}, "request", ["takes float32", "uint8"]),
     "a misspelled parameter": ({"scales": 3}, "request", ["'scales'", "did you mean scale"]),

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictor_node.worker.errors import Cancelled, WorkerError
+from predictor_node.worker.feeding import Bound, Fed
 from predictor_node.worker.measure import measure, quiet_collector, settled
-from predictor_node.worker.prepare import build_batches
 from predictor_node.worker.scenario import SCENARIOS, plan
 from predictor_node.worker.trace import Clock, Times, Trace
 
@@ -123,8 +123,9 @@ BATCHES = [
 def test_batches_cycle_through_the_items(
     items: int, size: int, queries: int, wanted: list[list[int]]
 ) -> None:
-    tensors = [np.full((1, 2), index, np.float32) for index in range(items)]
-    batches = build_batches(tensors, "x", size, queries)
+    fed = [Fed(str(index), (np.full((1, 1, 2), index, np.float32),)) for index in range(items)]
+    bound = Bound(("x",), ["y"], (), (), [], 0)
+    batches = bound.batches(fed, size, queries)
     assert [batch["x"][:, 0, 0].astype(int).tolist() for batch in batches] == wanted
     assert all(batch["x"].flags.c_contiguous for batch in batches)
 

@@ -7,14 +7,10 @@ import pytest
 from scipy.special import softmax as scipy_softmax
 
 from predictor_node.worker.errors import WorkerError
-from predictor_node.worker.outputs import (
-    best_classes,
-    check_output,
-    classification,
-    feature,
-    read_labels,
-    softmax,
-)
+from predictor_node.worker.outputs import check_outputs, classification, tensors
+from predictor_node.worker.outputs.classification import best_classes, softmax
+from predictor_node.worker.outputs.labels import read_labels
+from predictor_node.worker.outputs.reading import Reading
 
 
 def test_softmax_is_scipys() -> None:
@@ -42,15 +38,36 @@ def test_top_k_is_at_most_the_width(top_k: int) -> None:
 
 
 def test_a_classifier_may_end_in_a_picture_of_one_pixel() -> None:
-    row = np.array([[[0.0]], [[np.log(3)]]])
-    found = classification(row, {"parameters": {"transform": "softmax"}}, ["no", "yes"], 1)
+    rows = {"y": np.array([[[[0.0]], [[np.log(3)]]]])}
+    reading = Reading(labels=["no", "yes"], top_k=1)
+    found = classification.read(rows, {"parameters": {"transform": "softmax"}}, reading)
     assert found == {"classes": [{"index": 1, "label": "yes", "probability": pytest.approx(0.75)}]}
 
 
+def test_of_several_windows_the_mean_counts() -> None:
+    rows = {"y": np.array([[0.2, 0.8], [0.6, 0.4]])}
+    found = classification.read(rows, {}, Reading(top_k=2))
+    assert [(c["index"], c["probability"]) for c in found["classes"]] == [
+        (1, pytest.approx(0.6)),
+        (0, pytest.approx(0.4)),
+    ]
+
+
+def test_everything_is_told_where_everything_is_wanted() -> None:
+    rows = {"y": np.arange(12.0).reshape(1, 12)}
+    assert len(classification.read(rows, {}, Reading(top_k=2, full=True))["classes"]) == 12
+
+
 def test_a_feature_travels_unless_it_is_large() -> None:
-    small = feature(np.array([[1.0, 2.0]]), {}, [], 5)
-    assert small == {"classes": [], "shape": [1, 2], "values": [1.0, 2.0]}
-    assert feature(np.zeros((100, 100)), {}, [], 5)["values"] == []
+    (small,) = tensors.read({"y": np.array([[1.0, 2.0]], np.float32)}, {}, Reading())["tensors"]
+    assert small == {
+        "name": "",
+        "dtype": "float32",
+        "shape": [2],
+        "data": bytes.fromhex("0000803f00000040"),
+    }
+    (large,) = tensors.read({"y": np.zeros((1, 100, 100))}, {}, Reading())["tensors"]
+    assert (large["data"], large["shape"]) == (b"", [100, 100])
 
 
 LABELS = {
@@ -86,4 +103,4 @@ def test_label_files_that_cannot_be_read(tmp_path: Path, text: str) -> None:
 
 def test_an_unknown_transform_names_the_nearest() -> None:
     with pytest.raises(WorkerError, match="did you mean softmax"):
-        check_output({"type": "classification", "parameters": {"transform": "softmx"}})
+        check_outputs([{"type": "classification", "parameters": {"transform": "softmx"}}])

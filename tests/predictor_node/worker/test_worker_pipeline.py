@@ -9,17 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from predictor_node.worker.pipeline import crop, open_image, preprocess, read_parameters, resize
+from predictor_node.worker.job import Item
+from predictor_node.worker.modalities import image as modality
+from predictor_node.worker.modalities.image import ImageParameters, crop, preprocess, resize
 
 # Two rows of three pixels: every value is different, so that no two layouts look alike.
 PIXELS = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 10
+
+
+def read_parameters(parameters: dict[str, Any]) -> ImageParameters:
+    read: ImageParameters = modality.read_parameters({"type": "image", "parameters": parameters})
+    return read
 
 
 def tensor_of(pixels: np.ndarray, folder: Path, **parameters: Any) -> np.ndarray:
     path = folder / "image.png"
     Image.fromarray(pixels).save(path)
     read = read_parameters({"dimensions": [3, *pixels.shape[:2]], **parameters})
-    return preprocess(open_image("image.png", str(path), read), read)
+    return preprocess(modality.open(Item("image.png", str(path)), read), read)
 
 
 def test_the_golden_tensor(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The steps that turn an image file into a tensor: a manifest names them, in its own order."""
+"""Images: the steps that turn a file into a tensor, in the order that a manifest gives them."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .errors import WorkerError, unknown
+from ..errors import WorkerError, unknown
+from ..job import Item
 
 DEFAULT_STEPS = ("decode", "resize", "crop", "normalize", "transpose")
 FILTERS = {
@@ -138,16 +139,17 @@ IMAGE_STEPS = ("decode", "crop", "resize")  # the others have left the image beh
 
 
 def read_parameters(given: Mapping[str, Any]) -> ImageParameters:
-    """A manifest's image parameters, checked; empty fields mean the default."""
+    """A manifest's image input, checked; empty fields mean the default."""
+    named = given.get("parameters") or {}
     known = {field.name for field in fields(ImageParameters)}
-    for name in given:
+    for name in named:
         if name not in known and name != "input_layer":
             raise unknown("image parameter", name, known)
     chosen: dict[str, Any] = {
-        k: v for k, v in given.items() if k in known and v not in ("", [], None)
+        k: v for k, v in named.items() if k in known and v not in ("", [], None)
     }
     if len(chosen.get("dimensions", ())) != 3:
-        text = f"an image input has dimensions {given.get('dimensions')}; [C, H, W] is expected"
+        text = f"an image input has dimensions {named.get('dimensions')}; [C, H, W] is expected"
         raise WorkerError("request", text)
     chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}
     parameters = ImageParameters(**chosen)
@@ -215,8 +217,9 @@ def preprocess(image: Any, parameters: ImageParameters) -> np.ndarray:
     return tensor
 
 
-def open_image(name: str, source: str | bytes, parameters: ImageParameters) -> Image.Image:
+def open(item: Item, parameters: ImageParameters) -> Image.Image:
     """Decode one item, a path or a content; what is no image is named, with what it is instead."""
+    name, source = item.name, item.source
     try:
         return decode(source, parameters)
     except UnidentifiedImageError as error:
@@ -225,6 +228,16 @@ def open_image(name: str, source: str | bytes, parameters: ImageParameters) -> I
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         text = f"input {name} ({_what_is(source)}) cannot be decoded: {error}; a whole image file"
         raise WorkerError("input", f"{text} is expected") from error
+
+
+def tensors(image: Any, parameters: ImageParameters) -> np.ndarray:
+    """The image as the one row of a batch."""
+    return preprocess(image, parameters)[np.newaxis]
+
+
+def about(image: Any, parameters: ImageParameters) -> dict[str, Any]:
+    """The image's own size in pixels."""
+    return {"width": image.width, "height": image.height}
 
 
 def _what_is(source: str | bytes) -> str:

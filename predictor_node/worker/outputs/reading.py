@@ -1,0 +1,44 @@
+"""What every reader of outputs is given, and how it finds its tensor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import unknown
+
+TRANSFORMS = ("", "none", "softmax", "sigmoid")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading an item's outputs needs beside them.
+
+    about: what the item's modality says of it (width, height …); full: everything, not top_k.
+    """
+
+    labels: list[str] = field(default_factory=list)
+    top_k: int = 5
+    full: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def pick(rows: Mapping[str, np.ndarray], output: Mapping[str, Any], layer: str = "") -> np.ndarray:
+    """The tensor that a manifest's output names, by itself or by a parameter; or the first."""
+    parameters = output.get("parameters") or {}
+    name = (parameters.get(layer) if layer else "") or output.get("name") or ""
+    if not name:
+        return next(iter(rows.values()))
+    if name not in rows:
+        raise unknown("output of the model", name, rows)
+    return rows[name]
+
+
+def transform_of(output: Mapping[str, Any]) -> str:
+    """softmax, sigmoid or none, under either of its two names."""
+    parameters = output.get("parameters") or {}
+    given = parameters.get("transform") or parameters.get("probabilities_transform") or "none"
+    if given not in TRANSFORMS:
+        raise unknown("transform", given, TRANSFORMS[1:])
+    return str(given)
