@@ -86,7 +86,6 @@ class Target:
     labels: str = ""
     allow_code: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
-    allow_code: bool = False  # whether the manifest's own code may run: the node's choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
