@@ -46,6 +46,7 @@ async def nodes(client: Client, output: str) -> int:
             "memory_bytes": s.node.memory_bytes,
             "devices": [device.kind for device in s.node.devices],
             "frameworks": [_framework(seen) for seen in s.node.frameworks],
+            "allow_code": s.node.allow_code,
             "labels": s.node.labels,
             "outstanding": s.outstanding,
             "clock_offset_ns": s.node.clock.offset_ns,

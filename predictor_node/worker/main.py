@@ -57,8 +57,8 @@ def describe(offered: dict[str, str]) -> dict[str, Any]:
             described = frameworks.load(name, path).describe()
             found[name] = {"name": name, "plugin": path, **described}
         except Exception as error:  # a broken library costs only itself, and the node says why
-            missing = isinstance(error, ModuleNotFoundError)
             text = f"{type(error).__name__}: {error}"
+            missing = _not_installed(error)
             unusable.append({"name": name, "plugin": path, "text": text, "missing": missing})
     version = ".".join(str(part) for part in sys.version_info[:3])
     return {
@@ -67,6 +67,13 @@ def describe(offered: dict[str, str]) -> dict[str, Any]:
         "frameworks": list(found.values()),
         "unusable": [each for each in unusable if each["name"] not in found],
     }
+
+
+def _not_installed(error: Exception) -> bool:
+    """Whether a library is not there at all: one whose own parts are missing names a file."""
+    return isinstance(error, ModuleNotFoundError) or (
+        isinstance(error, ImportError) and error.name is None
+    )
 
 
 class Commands:
