@@ -89,6 +89,8 @@ def summarize(facts: Sequence[Message]) -> Result:
     fields = {name: getattr(started[0], name) for name in STARTED} if started else {}
     if opened:
         fields |= {
+            # What the worker itself says, which knows better than what its node announced.
+            "framework_version": opened[0].framework_version,
             "effective": opened[0].settings,
             "inputs": opened[0].inputs,
             "outputs": opened[0].outputs,

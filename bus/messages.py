@@ -120,7 +120,7 @@ class NodeAnnounced(Message, frozen=True, kw_only=True):
     allow_code: bool = False
     """Whether a manifest's own code may run here."""
     unavailable: dict[str, str] = {}
-    """What this machine cannot measure, and why: e.g. {"power": "no RAPL: …"}."""
+    """What this machine cannot measure or load, and why: e.g. {"power": "no RAPL: …"}."""
     status_url: str = ""
     clock: Clock = Clock()
     started_ns: int = 0

@@ -82,12 +82,19 @@ def _framework(
     if not here:
         has = ", ".join(sorted({seen.name for seen in node.frameworks})) or "none"
         return None, [Failure(constraint="framework", wanted=name, has=has)]
+    failures = []
+    inside = [seen for seen in here if wanted.environment in ("", seen.environment)]
+    if not inside:
+        has = ", ".join(f"{seen.name} {seen.version} in {seen.environment}" for seen in here)
+        failures = [Failure(constraint="environment", wanted=wanted.environment, has=has)]
     ranges = [text for text in (manifest.framework.version, asked_range) if text]
-    met = [seen for seen in here if all(meets(seen.version, text) for text in ranges)]
+    met = [seen for seen in inside or here if all(meets(seen.version, text) for text in ranges)]
     if not met:
-        versions = ", ".join(dict.fromkeys(seen.version for seen in here))
+        versions = ", ".join(dict.fromkeys(seen.version for seen in inside or here))
         text = " and ".join(dict.fromkeys(ranges))
-        return None, [Failure(constraint=f"{name} version", wanted=text, has=versions)]
+        failures.append(Failure(constraint=f"{name} version", wanted=text, has=versions))
+    if failures:
+        return None, failures
     able = [seen for seen in met if not wanted.device or wanted.device in seen.devices] or met
     return _newest(able), []
 

@@ -24,3 +24,4 @@ class Asked:
     seed: int
     top_k: int
     timeout_s: float
+    environment: str = ""

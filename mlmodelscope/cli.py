@@ -43,6 +43,7 @@ def evaluate(
     framework: str = "",
     device: str = "cpu",
     node: str = "",
+    environment: str = "",
     threads: int = 0,
     seed: int = 0,
     top: int = 5,
@@ -85,6 +86,8 @@ def evaluate(
         cpu, gpu or other.
     node
         Run on this node and no other.
+    environment
+        Run in this one of a node's environments (see `mlmodelscope node --environment`).
     threads
         Threads of the framework within one operator; 0 leaves it to the framework.
     seed
@@ -112,6 +115,7 @@ def evaluate(
         seed=seed,
         top_k=top,
         timeout_s=timeout,
+        environment=environment,
     )
 
     async def command(client: Client) -> int:

@@ -3,14 +3,50 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from mlmodelscope.exits import guarded
 
 
-def up() -> int:
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Frameworks:
+    """What a node can load beyond the frameworks of its own Python."""
+
+    environment: Annotated[list[str] | None, Parameter(negative="")] = None
+    """NAME=PYTHON: a virtual environment's Python whose frameworks are run too; may be given
+    several times. Default: MLMS_ENVIRONMENTS."""
+    plugin: Annotated[list[str] | None, Parameter(negative="")] = None
+    """NAME=FILE: a framework that no package brings: its module's file; may be given several
+    times. Default: MLMS_FRAMEWORKS."""
+    allow_code: bool | None = None
+    """Let the code in manifests run here. Default: MLMS_ALLOW_CODE, else no."""
+
+    def settings(self) -> dict[str, Any]:
+        """What was given, as fields of the node's Settings."""
+        return {
+            "environments": self.environment and ",".join(self.environment),
+            "frameworks": self.plugin and ",".join(self.plugin),
+            "allow_code": self.allow_code,
+        }
+
+    def variables(self) -> dict[str, str]:
+        """The same as environment variables, for a system that another process starts."""
+        given = {name: value for name, value in self.settings().items() if value is not None}
+        return {
+            f"MLMS_{name.upper()}": str(int(value)) if isinstance(value, bool) else value
+            for name, value in given.items()
+        }
+
+
+OWN = Frameworks()
+"""The frameworks of the node's own Python, and what the environment variables name."""
+
+
+def up(*, frameworks: Frameworks = OWN) -> int:
     """Run everything on this machine until Ctrl-C: bus, database, coordinator, collector, node.
 
     Other commands on the same data folder (MLMS_HOME) join it.
@@ -20,10 +56,12 @@ def up() -> int:
         mlmodelscope up
 
         MLMS_HOME=/data/mlms mlmodelscope up
+
+        mlmodelscope up --environment old=$HOME/envs/ort-1.20/bin/python
     """
     from mlmodelscope import running
 
-    return guarded(lambda: running.up(os.environ))
+    return guarded(lambda: running.up({**os.environ, **frameworks.variables()}))
 
 
 STATUS_HELP = "HOST:PORT of /healthz, /readyz, /status and /metrics; port 0 takes a free one."
@@ -68,6 +106,7 @@ def node(
     bus: BusUrl = LOCAL_BUS,
     id: Annotated[str | None, Parameter(help="Its name. Default: the host's.")] = None,
     labels: Annotated[str | None, Parameter(help="key=value,key=value")] = None,
+    frameworks: Frameworks = OWN,
     status: Status = "127.0.0.1:0",
 ) -> int:
     """Run one predictor node: it takes jobs and measures them.
@@ -75,7 +114,10 @@ def node(
     For example:
 
         mlmodelscope node --bus nats://10.0.0.5:4222 --labels room=12,owner=ann
+
+        mlmodelscope node --bus nats://10.0.0.5:4222 --environment old=/envs/ort-1.20/bin/python
     """
     from mlmodelscope import running
 
-    return guarded(lambda: running.role("node", bus, status, os.environ, node_id=id, labels=labels))
+    given = {"node_id": id, "labels": labels, **frameworks.settings()}
+    return guarded(lambda: running.role("node", bus, status, os.environ, **given))

@@ -123,6 +123,7 @@ class Client:
         framework: str = "",
         device: str = "cpu",
         node: str = "",
+        environment: str = "",
         batch_sizes: Sequence[int] = (1,),
         runs: int = 100,
         warmup: int = 5,
@@ -135,16 +136,17 @@ class Client:
         """Ask for an evaluation; return it as soon as it is accepted.
 
         model: `name`, `name@range`, or a Manifest. inputs: files, folders or URLs; none takes the
-        samples that come with the model. runs: measured queries per batch size. threads: 0 leaves
-        it to the framework. Raises RefusedError with every node's reasons when nothing fits,
-        UnknownNameError with the nearest names, InputError for an input that cannot be sent.
+        samples that come with the model. runs: measured queries per batch size. environment: one
+        of a node's, by name. threads: 0 leaves it to the framework. Raises RefusedError with every
+        node's reasons when nothing fits, UnknownNameError with the nearest names, InputError for
+        an input that cannot be sent.
         """
         request = Evaluate(
             evaluation_id=uuid.uuid4().hex,
             user=self.user,
             model=model if isinstance(model, str) else model.name,
             manifest=model if isinstance(model, Manifest) else None,
-            wanted=Wanted(framework=framework, device=device, node=node),
+            wanted=Wanted(framework=framework, device=device, node=node, environment=environment),
             inputs=await gather_inputs(self._bus, inputs),
             batch_sizes=list(batch_sizes),
             queries=runs,
@@ -199,6 +201,7 @@ class Client:
         framework: str = "",
         device: str = "cpu",
         node: str = "",
+        environment: str = "",
         threads: int = 0,
         timeout_s: float = 120.0,
     ) -> WarmModel:
@@ -211,7 +214,7 @@ class Client:
             user=self.user,
             model=model if isinstance(model, str) else model.name,
             manifest=model if isinstance(model, Manifest) else None,
-            wanted=Wanted(framework=framework, device=device, node=node),
+            wanted=Wanted(framework=framework, device=device, node=node, environment=environment),
             settings={"threads": threads} if threads else {},
             timeout_s=timeout_s,
         )

@@ -14,9 +14,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bus.errors import EmbeddedError
@@ -31,6 +31,8 @@ from mlmodelscope.servers import (
 
 START_S = 60.0
 STOP_S = 30.0
+NODE_VARIABLES = ("MLMS_ENVIRONMENTS", "MLMS_FRAMEWORKS", "MLMS_ALLOW_CODE")
+"""What the system's node is started with: a command that wants others cannot join it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class System:
     mongo_url: str
     supervisor: int
     status: dict[str, str]
+    variables: dict[str, str] = field(default_factory=dict)
+    """NODE_VARIABLES as its node was given them."""
 
 
 # ---------------------------------------------------------------- for commands: join and leave
@@ -49,11 +53,13 @@ class System:
 class Membership:
     """One command's use of a folder's system: begun at once, waited for when it is needed.
 
-    Raises EmbeddedError saying what is missing on this machine and what to do instead.
+    env: the environment variables of the system, if it is we who start it. Raises EmbeddedError
+    saying what is missing on this machine and what to do instead.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
         self._folder, self._supervisor = folder, 0
+        self._env = os.environ if env is None else env
         folder.mkdir(parents=True, exist_ok=True)
         self._users: int | None = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(self._users, fcntl.LOCK_SH)  # waits while a supervisor is on its way out
@@ -68,6 +74,7 @@ class Membership:
         deadline_s = time.monotonic() + START_S
         while time.monotonic() < deadline_s:
             if (system := self._running()) is not None:
+                self._check_variables(system)
                 return system
             time.sleep(0.01)
         text = f"the embedded servers did not start within {START_S:g} s"
@@ -93,31 +100,38 @@ class Membership:
             self._start_if_nobody_has()
         return None
 
+    def _check_variables(self, system: System) -> None:
+        """A running system does not change: better no answer than that of other frameworks."""
+        for name, has in ((name, system.variables.get(name, "")) for name in NODE_VARIABLES):
+            if (wanted := self._env.get(name, "")) and wanted != has:
+                text = f"the system of {self._folder} runs with {name}={has or '(unset)'}"
+                raise EmbeddedError(f"{text}, not {wanted}: end it first (Ctrl-C where it is up)")
+
     def _start_if_nobody_has(self) -> None:
         if not _locked(self._folder / "supervisor.lock"):
             find_nats_server()
-            if not os.environ.get("MLMS_MONGO_URL"):
+            if not self._env.get("MLMS_MONGO_URL"):
                 find_mongod()
-            self._supervisor = _spawn_supervisor(self._folder)
+            self._supervisor = _spawn_supervisor(self._folder, self._env)
 
 
 @contextmanager
-def joined(folder: Path) -> Iterator[System]:
+def joined(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[System]:
     """The embedded system of `folder`, started if nobody runs it; left, maybe ended, after."""
-    membership = Membership(folder)
+    membership = Membership(folder, env)
     try:
         yield membership.wait()
     finally:
         membership.leave()
 
 
-def _spawn_supervisor(folder: Path) -> int:
+def _spawn_supervisor(folder: Path, env: Mapping[str, str]) -> int:
     """Start a detached supervisor; its pid. It outlives us if others still need it."""
     log = str(folder / "supervisor.log")
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-m", "mlmodelscope.embedded", str(folder)],
-        os.environ,
+        env,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
@@ -235,7 +249,8 @@ async def _serve(folder: Path, users: int, bus_url: str, mongo_url: str) -> None
     running = local.system(bus_url, os.environ, mongo_url=mongo_url, home=str(folder))
     async with running as services:
         status = {service.name: service.status_url for service in services}
-        system = System(bus_url, mongo_url, os.getpid(), status)
+        variables = {name: os.environ[name] for name in NODE_VARIABLES if name in os.environ}
+        system = System(bus_url, mongo_url, os.getpid(), status, variables)
         draft = folder / "system.json.new"
         draft.write_text(json.dumps(asdict(system)))
         draft.rename(folder / "system.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bus.messages import HistoryRow
+from bus.messages import FrameworkSeen, HistoryRow
 from mlmodelscope.client import Client
 from mlmodelscope.tables import Column, ago, gib, milliseconds, print_rows
 
@@ -45,7 +45,8 @@ async def nodes(client: Client, output: str) -> int:
             "cores": s.node.cores,
             "memory_bytes": s.node.memory_bytes,
             "devices": [device.kind for device in s.node.devices],
-            "frameworks": [f"{f.name} {f.version}" for f in s.node.frameworks],
+            "frameworks": [_framework(seen) for seen in s.node.frameworks],
+            "allow_code": s.node.allow_code,
             "labels": s.node.labels,
             "outstanding": s.outstanding,
             "clock_offset_ns": s.node.clock.offset_ns,
@@ -68,6 +69,12 @@ async def nodes(client: Client, output: str) -> int:
     ]
     print_rows(output, rows, columns, empty="no node is alive: start one with `mlmodelscope node`")
     return 0
+
+
+def _framework(seen: FrameworkSeen) -> str:
+    """A framework, and the environment where it lies, unless that is the node's own Python."""
+    where = "" if seen.environment == "default" else f" ({seen.environment})"
+    return f"{seen.name} {seen.version}{where}"
 
 
 async def history(client: Client, filters: dict[str, Any], output: str) -> int:

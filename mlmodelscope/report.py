@@ -159,6 +159,7 @@ def _where(result: Result) -> str:
     threads = result.effective.get("intra_op_threads")
     parts = [
         f"{result.framework} {result.framework_version}",
+        f"environment {result.environment}" if result.environment not in ("", "default") else "",
         f"{threads} thread{'s' if threads != 1 else ''}" if threads else "",
         f"{machine.cpu} ({machine.cores} cores)" if machine else "",
         f"node {result.node_id}",

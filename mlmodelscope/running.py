@@ -40,7 +40,7 @@ def up(env: Mapping[str, str]) -> int:
     console = Console(highlight=False)
     folder = home_folder(env)
     with console.status("starting nats-server, mongod, coordinator, collector and a node …"):
-        joined = embedded.joined(folder)
+        joined = embedded.joined(folder, env)
         system = joined.__enter__()
     try:
         console.print(f"[bold]MLModelScope is up[/], its data in {folder}")

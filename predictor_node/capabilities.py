@@ -128,6 +128,7 @@ def frameworks_seen(described: dict[str, object], environment: str) -> list[Fram
             devices=[str(device) for device in entry.get("devices", [])],
             providers=[str(provider) for provider in entry.get("providers", [])],
             environment=environment,
+            packages={str(name): str(found) for name, found in entry.get("packages", {}).items()},
         )
         for entry in (entries if isinstance(entries, list) else [])
     ]

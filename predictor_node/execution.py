@@ -37,7 +37,7 @@ from bus.messages import (
 )
 from predictor_node.assets import Assets
 from predictor_node.model_files import described, fetch_model
-from predictor_node.process import Worker, WorkerDied, plugins
+from predictor_node.process import Worker, WorkerDied
 from predictor_node.sampling import Sampler
 from predictor_node.telling import Teller
 
@@ -151,7 +151,8 @@ class Execution:
             "job_id": job.job_id,
             "attempt": job.attempt,
             "framework": job.framework,
-            "plugin": plugins()[job.framework],
+            "plugin": self._plugin(),
+            "allow_code": self._worker.environment.allow_code,
             **described(manifest, files),
             "items": items,
             "runs": msgspec.to_builtins(job.runs),
@@ -163,6 +164,14 @@ class Execution:
             "span_base": secrets.randbits(30) << 32,
             "folder": str(self._folder),
         }
+
+    def _plugin(self) -> str:
+        environment, name = self._worker.environment, self._job.framework
+        if (path := environment.plugins.get(name)) is None:
+            has = ", ".join(sorted(environment.plugins)) or "none"
+            text = f"environment {environment.name} has no framework {name} any more, only: {has}"
+            raise WorkerFailed("framework", f"{text}; ask again", "")
+        return path
 
     async def _model_file(self, url: str, checksum: str) -> Path:
         with self._noted("fetch", file=PurePosixPath(urlsplit(url).path).name):

@@ -24,12 +24,13 @@ from bus.clock import measure_clock
 from bus.connection import Bus, Subscription
 from bus.consumer import Received
 from bus.errors import BusError, InputError, StaleError
-from bus.messages import Clock, Job, JobRecord, Message, NodeAlive, NodeAnnounced
+from bus.messages import Clock, Job, JobFailed, JobRecord, Message, NodeAlive, NodeAnnounced
 from bus.service import Service
 from predictor_node import capabilities
 from predictor_node.assets import Assets
+from predictor_node.environments import DEFAULT, look, read_environments
 from predictor_node.execution import Execution
-from predictor_node.process import Environment, Worker
+from predictor_node.process import Worker
 from predictor_node.telling import Teller
 from predictor_node.warm import Warm
 
@@ -43,10 +44,17 @@ ACK_WAIT_S = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A node's settings: MLMS_NODE_ID, MLMS_LABELS (`key=value,key=value`), MLMS_HOME …"""
+    """A node's settings: MLMS_NODE_ID, MLMS_LABELS (`key=value,key=value`), MLMS_HOME …
+
+    environments: other Pythons (`name=/path/to/python,…`); frameworks: modules that no package
+    brings (`name=/path/to/plugin.py,…`).
+    """
 
     node_id: str = ""
     labels: str = ""
+    environments: str = ""
+    frameworks: str = ""
+    allow_code: bool = False
     home: str = ""
     cache: str = ""
 
@@ -66,7 +74,10 @@ class Node(Service):
         self._folder = home / "work" / self.node_id
         self._assets = Assets(cache / "assets", bus)
         self._labels = read_labels(settings.labels)
-        self._environments = {"default": Environment()}
+        self._settings = settings
+        self._environments = read_environments(
+            settings.environments, settings.frameworks, settings.allow_code
+        )
         self._workers: dict[str, Worker] = {}
         self._device = asyncio.Lock()
         """Held by whoever measures or predicts: two of them never share the machine unknowingly."""
@@ -89,8 +100,8 @@ class Node(Service):
     async def start(self) -> None:
         """Look at the machine, announce it, and begin to take jobs."""
         started_ns = time.time_ns()
-        warm = asyncio.create_task(self._worker("default"))
-        described = await self._environments["default"].describe()
+        warm = asyncio.create_task(self._worker(DEFAULT).start())
+        seen = await look(self._environments, self._settings.frameworks)
         devices, missing = await asyncio.to_thread(capabilities.devices)
         self._jobs = await self._bus.bucket(subjects.JOBS_BUCKET)
         self._nodes = await self._bus.bucket(subjects.NODES_BUCKET)
@@ -108,14 +119,16 @@ class Node(Service):
             cores=devices[0].count,
             memory_bytes=devices[0].memory_bytes,
             devices=devices,
-            frameworks=capabilities.frameworks_seen(described, "default"),
+            frameworks=seen.frameworks,
             labels=self._labels,
-            unavailable={**missing, **capabilities.unmeasurable()},
+            allow_code=self._settings.allow_code,
+            unavailable={**missing, **capabilities.unmeasurable(), **seen.unavailable},
             status_url=self.status_url,
             clock=self._clock,
             started_ns=started_ns,
         )
         self._warm.start()
+        await warm
         await self._bus.serve(self.name, self._warm.endpoints())
         await self._announce()
         self._beating = asyncio.create_task(self._beat())
@@ -127,7 +140,6 @@ class Node(Service):
             batch=1,
             ack_wait_s=ACK_WAIT_S,
         )
-        await warm
 
     async def stop(self) -> None:
         """Give up the job in hand (it is placed again), end the workers, say goodbye."""
@@ -160,6 +172,7 @@ class Node(Service):
             "node_id": self.node_id,
             "incarnation": self.incarnation,
             "running": self._job and {"job_id": self._job.job_id, "model": self._job.manifest.name},
+            "environments": {name: each.python for name, each in self._environments.items()},
             "workers": {name: worker.pid for name, worker in self._workers.items()},
             "warm": self._warm.status(),
             "capabilities": self._announced,
@@ -227,8 +240,11 @@ class Node(Service):
         self._job = job
         if self._clock.error_ns < 0:
             await self._look_at_clock()  # there was no collector yet when we looked last
-        worker = await self._worker(job.environment)
         teller = Teller(self._bus, job, self._clock)
+        if job.environment not in self._environments:
+            await self._no_environment(job, teller)
+            return
+        worker = self._worker(job.environment)
         self._execution = Execution(job, worker, self._assets, teller, self._folder)
         watching = await self._watch(job, self._execution)
         try:
@@ -276,13 +292,19 @@ class Node(Service):
         subject = subjects.key_change(subjects.JOBS_BUCKET, job.job_id)
         return await self._bus.listen(subject, changed)
 
-    async def _worker(self, environment: str) -> Worker:
-        worker = self._workers.get(environment)
-        if worker is None or not worker.alive:
-            worker = Worker(self._environments[environment])
-            self._workers[environment] = worker
-            await worker.start()
-        return worker
+    async def _no_environment(self, job: Job, teller: Teller) -> None:
+        """The node has changed since the job was placed on it."""
+        has = ", ".join(self._environments)
+        text = f"node {self.node_id} has no environment {job.environment} any more, only: {has}"
+        await teller.tell(JobFailed, kind="framework", text=f"{text}; ask again")
+        await teller.settle()
+        self._job = None
+
+    def _worker(self, environment: str) -> Worker:
+        """The worker of an environment; whoever uses it starts it if it does not run."""
+        if environment not in self._workers:
+            self._workers[environment] = Worker(self._environments[environment])
+        return self._workers[environment]
 
 
 async def _keep(received: Received) -> None:

@@ -23,6 +23,7 @@ FRAME_LIMIT_BYTES = 256 << 20
 DESCRIBE_S = 60.0
 READY_S = 60.0
 LAST_WORDS = 40
+NEEDED = ("numpy", "msgpack", "pillow")
 
 
 class WorkerDied(MLModelScopeError):
@@ -31,44 +32,72 @@ class WorkerDied(MLModelScopeError):
     kind = "worker_died"
 
 
-@dataclass(frozen=True)
-class Environment:
-    """A Python in which frameworks are installed."""
-
-    name: str = "default"
-    python: str = sys.executable
-
-    async def describe(self) -> dict[str, object]:
-        """What can be loaded there: {"python", "executable", "frameworks": [...]}."""
-        arguments = [f"--plugin={name}={path}" for name, path in plugins().items()]
-        process = await asyncio.create_subprocess_exec(
-            *self._command("--describe", *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            out, err = await asyncio.wait_for(process.communicate(), DESCRIBE_S)
-            described: dict[str, object] = json.loads(out.splitlines()[-1])
-            return described
-        except (TimeoutError, ValueError, IndexError) as exc:
-            if process.returncode is None:
-                process.kill()
-            last = err.decode(errors="replace").strip()[-300:] if process.returncode else exc
-            raise WorkerDied(f"{self.python} cannot describe its frameworks: {last}") from exc
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [self.python, "-c", worker.BOOTSTRAP, str(Path(worker.__file__).parent), *arguments]
-
-
 def plugins() -> dict[str, str]:
     """Every framework module found by entry point: name -> its file, not imported here."""
     found = {}
     for entry in entry_points(group="mlmodelscope.frameworks"):
-        spec = find_spec(entry.value)
+        spec = find_spec(entry.module)
         if spec is not None and spec.origin:
             found[entry.name] = spec.origin
     return found
+
+
+@dataclass
+class Environment:
+    """A Python in which frameworks are installed: the node's own one, or another's."""
+
+    name: str = "default"
+    python: str = sys.executable
+    allow_code: bool = False
+    """Whether a manifest's own code may run in it."""
+    plugins: dict[str, str] = field(default_factory=plugins)
+    """Framework -> its module's file: what is offered to it; once described, what it can load."""
+
+    async def describe(self) -> dict[str, Any]:
+        """What can be loaded there: {"python", "executable", "frameworks", "unusable"}."""
+        offered = [f"--plugin={name}={path}" for name, path in self.plugins.items()]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.command("--describe", *offered),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self.variables(),
+            )
+        except OSError as exc:
+            raise self.not_startable(exc) from exc
+        out, err = b"", b""
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), DESCRIBE_S)
+            described: dict[str, Any] = json.loads(out.splitlines()[-1])
+        except TimeoutError as exc:
+            text = f"{self.python} said nothing of its frameworks within {DESCRIBE_S:g} s"
+            raise WorkerDied(text) from exc
+        except (ValueError, IndexError) as exc:
+            last = (err.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+            hint = f"a worker needs {', '.join(NEEDED)} there"
+            raise WorkerDied(
+                f"{self.python} cannot describe its frameworks ({hint}): {last[-300:]}"
+            ) from exc
+        finally:
+            if process.returncode is None:
+                process.kill()
+        self.plugins = {seen["name"]: seen["plugin"] for seen in described["frameworks"]}
+        return described
+
+    def command(self, *arguments: str) -> list[str]:
+        """How a worker is started there."""
+        return [self.python, "-c", worker.BOOTSTRAP, str(Path(worker.__file__).parent), *arguments]
+
+    def variables(self) -> dict[str, str]:
+        """The environment variables of a worker there: what leads our Python leads no other's."""
+        ours = () if self.python == sys.executable else ("PYTHONPATH", "PYTHONHOME")
+        return {name: value for name, value in os.environ.items() if name not in ours}
+
+    def not_startable(self, exc: OSError) -> WorkerDied:
+        """Why there is no process: said of the Python, which is what a person can mend."""
+        text = f"{self.python} cannot be started: {exc.strerror}"
+        return WorkerDied(f"{text}; environment {self.name} needs a Python there")
 
 
 @dataclass
@@ -80,10 +109,11 @@ class Worker:
     _last_words: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS))
 
     async def start(self) -> None:
-        """Start the process and wait for its first word."""
+        """Start the process and wait for its first word; what is left of one before is put away."""
+        await self.kill()
         to_read, to_write = os.pipe()
         from_read, from_write = os.pipe()
-        command = self.environment._command(f"--read-fd={to_read}", f"--write-fd={from_write}")
+        command = self.environment.command(f"--read-fd={to_read}", f"--write-fd={from_write}")
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
@@ -91,7 +121,12 @@ class Worker:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
+                env=self.environment.variables(),
             )
+        except OSError as exc:
+            os.close(to_write)
+            os.close(from_read)
+            raise self.environment.not_startable(exc) from exc
         finally:
             os.close(to_read)
             os.close(from_write)
@@ -148,7 +183,9 @@ class Worker:
         await self.kill()
 
     async def kill(self) -> None:
-        """End the worker now."""
+        """End the worker now, if there is one."""
+        if not self.pid:
+            return
         if self.alive:
             self._process.kill()
             await self._process.wait()

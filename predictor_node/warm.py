@@ -41,7 +41,7 @@ from predictor_node.assets import Assets
 from predictor_node.execution import WorkerFailed
 from predictor_node.handles import Handles, Held, WarmError
 from predictor_node.model_files import described, fetch_model
-from predictor_node.process import Environment, Worker, WorkerDied, plugins
+from predictor_node.process import Environment, Worker, WorkerDied
 
 log = logging.getLogger(__name__)
 
@@ -186,9 +186,9 @@ class Warm:
             self.device.release()
 
     async def _open(self, request: OpenHere, deadline_s: float) -> Opened:
-        if request.environment not in self.environments:
+        if (environment := self.environments.get(request.environment)) is None:
             raise InputError(f"there is no environment {request.environment!r} here")
-        if (plugin := plugins().get(request.framework)) is None:
+        if (plugin := environment.plugins.get(request.framework)) is None:
             raise InputError(f"there is no framework {request.framework!r} here")
         manifest, handle = request.manifest, uuid.uuid4().hex
         async with _until(deadline_s, f"the files of {manifest.name}"):
@@ -204,6 +204,7 @@ class Warm:
         target = {
             "framework": request.framework,
             "plugin": plugin,
+            "allow_code": environment.allow_code,
             "settings": request.settings,
             "folder": str(folder),
             **described(manifest, files),

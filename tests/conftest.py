@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -97,6 +100,64 @@ async def eventually(check, timeout_s: float = 10.0, what: str = "") -> None:  #
 @pytest.fixture(name="eventually")
 def _eventually():  # type: ignore[no-untyped-def]
     return eventually
+
+
+MakeEnvironment = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_environment() -> MakeEnvironment:
+    """Makes virtual environments of packages, and of a folder's own; kept between sessions."""
+    from platformdirs import user_cache_path
+
+    def pip(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        return subprocess.run([*install, *arguments], capture_output=True, text=True, timeout=600)
+
+    def make(*requirements: str, package: Path | None = None) -> Path:
+        files = sorted(package.glob("*.*")) if package else []
+        content = b"\0".join(path.read_bytes() for path in files if path.is_file())
+        words = "\0".join((sys.version, *requirements)).encode() + content
+        envs = user_cache_path("mlmodelscope-tests") / "envs"
+        folder = envs / hashlib.sha256(words).hexdigest()[:16]
+        python, whole = folder / "bin" / "python", folder / "whole"
+        envs.mkdir(parents=True, exist_ok=True)
+        with (envs / f"{folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another session may be making it
+            if whole.exists():
+                return python
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            done = pip(python, *requirements)
+            if done.returncode:
+                pytest.skip(f"no package index gives {', '.join(requirements)}: {done.stderr}")
+            if package:
+                copy = shutil.copytree(
+                    package, folder / "package"
+                )  # pip leaves files where it builds
+                done = pip(python, "--no-deps", "--no-build-isolation", str(copy))
+                assert not done.returncode, done.stderr
+            whole.touch()
+        return python
+
+    return make
+
+
+OPENVINO = Path(__file__).parents[1] / "examples" / "openvino_framework"
+
+
+@pytest.fixture(scope="session")
+def home_with_environments(
+    make_environment: MakeEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """A running embedded system whose node has two more environments: old and openvino."""
+    needed = ("numpy<2.4", "msgpack", "pillow")
+    old = make_environment("onnxruntime==1.20.1", *needed)
+    openvino = make_environment("openvino==2026.4.1", "setuptools>=77", *needed, package=OPENVINO)
+    folder = tmp_path_factory.mktemp("environments")
+    with embedded.joined(
+        folder, os.environ | {"MLMS_ENVIRONMENTS": f"old={old},openvino={openvino}"}
+    ):
+        yield folder
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -131,6 +131,31 @@ def test_the_python_page_runs(home: Path, tmp_path: Path, code: str, says: tuple
     assert all(words in done.stdout for words in says), done.stdout
 
 
+TUTORIAL = (ROOT / "docs" / "tutorial-framework.md").read_text()
+
+
+def test_the_tutorials_framework_runs(tmp_path: Path) -> None:
+    """Every file of it, in an empty folder, and then its commands as they stand."""
+    for name, text in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", TUTORIAL, re.S):
+        (tmp_path / name).write_text(text)
+    commands = "".join(re.findall(r"^```sh\n(.*?)```", TUTORIAL, re.S | re.M))
+    done = subprocess.run(
+        ["bash", "-euc", commands],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env=os.environ
+        | {"MLMS_HOME": str(tmp_path / "home"), "COLUMNS": "120"}
+        | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Colours 1.0.0 · linear 1.0.0" in done.stdout
+    # 1 / (1 + 2 e^-8) = 0.9993 for the picture's own colour: red is 0, blue is 2.
+    assert re.search(r"red\.png +0 +0\.999", done.stdout), done.stdout
+    assert re.search(r"blue\.png +2 +0\.999", done.stdout), done.stdout
+
+
 def test_the_readmes_shell_commands_run(mlms) -> None:
     """Every `mlmodelscope` line of the README's shell blocks but those that run for ever."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)

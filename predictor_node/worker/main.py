@@ -42,16 +42,38 @@ def main(argv: list[str] | None = None) -> int:
     return serve(options.read_fd, options.write_fd)
 
 
-def describe(plugins: dict[str, str]) -> dict[str, Any]:
-    """This environment's Python, and those frameworks whose library it can import."""
-    found = []
-    for name, path in plugins.items():
+def describe(offered: dict[str, str]) -> dict[str, Any]:
+    """This environment's Python, and those frameworks whose library it can import.
+
+    Of the plugins that the node offers, and of those that are installed here; the node's own go
+    first, because they are of this worker's version.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    unusable = []
+    for name, path in [*offered.items(), *frameworks.installed().items()]:
+        if name in found:
+            continue
         try:
-            found.append({"name": name, **frameworks.load(name, path).describe()})
-        except Exception as error:  # a broken library is one that cannot be used: the log says why
-            print(f"framework {name} is not usable here: {error!r}", file=sys.stderr)
+            described = frameworks.load(name, path).describe()
+            found[name] = {"name": name, "plugin": path, **described}
+        except Exception as error:  # a broken library costs only itself, and the node says why
+            text = f"{type(error).__name__}: {error}"
+            missing = _not_installed(error)
+            unusable.append({"name": name, "plugin": path, "text": text, "missing": missing})
     version = ".".join(str(part) for part in sys.version_info[:3])
-    return {"python": version, "executable": sys.executable, "frameworks": found}
+    return {
+        "python": version,
+        "executable": sys.executable,
+        "frameworks": list(found.values()),
+        "unusable": [each for each in unusable if each["name"] not in found],
+    }
+
+
+def _not_installed(error: Exception) -> bool:
+    """Whether a library is not there at all: one whose own parts are missing names a file."""
+    return isinstance(error, ModuleNotFoundError) or (
+        isinstance(error, ImportError) and error.name is None
+    )
 
 
 class Commands:

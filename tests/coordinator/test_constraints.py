@@ -29,8 +29,15 @@ GIB = 2**30
 GPU = [Device(kind="cpu", name="c"), Device(kind="gpu", name="g")]
 
 
-def ort(version: str, *devices: str, name: str = "onnxruntime") -> FrameworkSeen:
-    return FrameworkSeen(name=name, version=version, devices=list(devices) or ["cpu"])
+def ort(
+    version: str, *devices: str, name: str = "onnxruntime", environment: str = "default"
+) -> FrameworkSeen:
+    return FrameworkSeen(
+        name=name, version=version, devices=list(devices) or ["cpu"], environment=environment
+    )
+
+
+TWO = [ort("1.31.1"), ort("1.20.1", environment="old")]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +68,19 @@ def ort(version: str, *devices: str, name: str = "onnxruntime") -> FrameworkSeen
             {},
             [("framework", "pytorch", "a model for onnxruntime")],
             id="another framework",
+        ),
+        pytest.param({"environment": "old"}, {"frameworks": TWO}, [], id="an environment"),
+        pytest.param(
+            {"environment": "new"},
+            {"frameworks": TWO},
+            [("environment", "new", "onnxruntime 1.31.1 in default, onnxruntime 1.20.1 in old")],
+            id="no such environment",
+        ),
+        pytest.param(
+            {"environment": "old", "framework": "onnxruntime@>=1.31"},
+            {"frameworks": TWO},
+            [("onnxruntime version", "^1.12 and >=1.31", "1.20.1")],
+            id="another build than the environment has",
         ),
         pytest.param({"device": "gpu"}, {}, [("device", "gpu", "cpu")], id="no device"),
         pytest.param({"device": ""}, {"devices": []}, [], id="no device wanted"),
@@ -135,6 +155,25 @@ def test_the_newest_build_that_both_ranges_admit_runs_it(
     any_version = model(framework=FrameworkWanted(name="OnnxRuntime"))
     found = fit(any_version, Wanted(framework="onnxruntime@<1.20"), here)
     assert found.framework is not None and found.framework.version == "1.13.0"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "environment"),
+    [
+        ({}, "default"),
+        ({"framework": "onnxruntime@1.20.*"}, "old"),
+        ({"environment": "old"}, "old"),
+        ({"environment": "default", "framework": "onnxruntime@^1.20"}, "default"),
+    ],
+)
+def test_which_environment_runs_it(
+    model: Callable[..., Manifest],
+    node: Callable[..., NodeAnnounced],
+    wanted: dict[str, str],
+    environment: str,
+) -> None:
+    found = fit(model(), Wanted(**wanted), node("n1", frameworks=TWO))
+    assert found.framework is not None and found.framework.environment == environment
 
 
 def failing(*names: str) -> Fit:

@@ -128,13 +128,21 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 def test_up_is_joined_by_other_commands_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     env = os.environ | {"MLMS_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "mlmodelscope"]
-    up = subprocess.Popen([*command, "up"], env=env, stdout=subprocess.PIPE, text=True)
+    (tmp_path / "own.py").write_text('def describe():\n    return {"version": "3.1"}\n')
+    options = ["--plugin", f"own={tmp_path}/own.py", "--environment", "lost=/no/python"]
+    up = subprocess.Popen(
+        [*command, "up", *options, "--allow-code"], env=env, stdout=subprocess.PIPE, text=True
+    )
     assert up.stdout is not None
     lines = iter(up.stdout.readline, "")
     assert any("Ctrl-C ends it all" in line for line in lines)
     supervisor = json.loads((tmp_path / "system.json").read_text())["supervisor"]
-    joined = subprocess.run([*command, "nodes"], env=env, capture_output=True, text=True)
+    nodes = [*command, "nodes", "--output", "json"]
+    joined = subprocess.run(nodes, env=env, capture_output=True, text=True)
     assert joined.returncode == 0 and "onnxruntime" in joined.stdout
+    (node,) = json.loads(joined.stdout)
+    assert "own 3.1" in node["frameworks"] and node["allow_code"]
+    assert "/no/python cannot be started" in node["unavailable"]["environment lost"]
     assert not gone(supervisor), "a command that joined must not end it"
     up.send_signal(signal.SIGINT)
     assert "stopping" in up.communicate(timeout=40)[0]

@@ -23,6 +23,7 @@ import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
@@ -77,6 +78,19 @@ class Layers:
     threads: np.ndarray = field(default_factory=_no_numbers)
     lost: int = 0
     reason: str = ""
+
+
+def installed() -> dict[str, str]:
+    """The framework modules that packages of this environment bring: name -> file, not imported."""
+    found = {}
+    for entry in entry_points(group="mlmodelscope.frameworks"):
+        try:
+            spec = importlib.util.find_spec(entry.module)
+        except ImportError:  # a package without its parent: there is nothing to load
+            continue
+        if spec is not None and spec.origin:
+            found[entry.name] = spec.origin
+    return found
 
 
 def load(name: str, path: str) -> ModuleType:

@@ -315,8 +315,9 @@ def test_describe_names_what_can_be_loaded(tmp_path: Path) -> None:
     )
     described = json.loads(answer.stdout)
     assert described["executable"] == sys.executable
-    (found,) = described["frameworks"]
-    assert found["name"] == "onnxruntime"
+    (found,) = [each for each in described["frameworks"] if each["name"] == "onnxruntime"]
+    assert found["plugin"] == str(PLUGIN)
     assert "cpu" in found["devices"]
     assert "CPUExecutionProvider" in found["providers"]
-    assert "a_library_that_is_not_installed" in answer.stderr
+    (unusable,) = [each for each in described["unusable"] if each["name"] == "absent"]
+    assert unusable["missing"] and "a_library_that_is_not_installed" in unusable["text"]
