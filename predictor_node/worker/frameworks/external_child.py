@@ -136,8 +136,8 @@ class Child:
         return f"was killed by {_signal(-code)}" if code < 0 else f"ended with code {code}"
 
     def _lost(self, how: str) -> WorkerError:
-        text = f"the executable {Path(self._executable).name} of framework {self._name} {how}"
-        text += f" when asked to {self._asked}"
+        text = f"the executable {Path(self._executable).name} of framework {self._name}, asked to"
+        text += f" {self._asked}, {how}"
         if self._last_words:
             text += f"; its last line on standard error: {self._last_words}"
         self._broken = text
