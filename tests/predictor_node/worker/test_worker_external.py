@@ -306,6 +306,22 @@ def test_a_worker_runs_an_executable_as_any_framework(
     assert gone(int((tmp_path / "p").read_text()))  # a profiled model is not kept open
 
 
+def test_an_executable_holds_a_model_warm(
+    fresh_worker: Process, make_job: MakeJob, make_executable: MakeExecutable, tmp_path: Path
+) -> None:
+    job = hanging_job(make_job, make_executable(), tmp_path / "p")
+    del job["model"]["arguments"]["fault"]
+    names = ("framework", "plugin", "model", "inputs", "outputs", "folder", "settings")
+    fresh_worker.tell({"do": "open", "handle": "a", "model": {name: job[name] for name in names}})
+    assert fresh_worker.hear()["said"] == "opened"
+    for _ in range(2):
+        fresh_worker.tell({"do": "predict", "handle": "a", "items": job["items"][:1], "top_k": 1})
+        assert fresh_worker.hear()["said"] == "predicted"
+    fresh_worker.tell({"do": "close", "handle": "a"})
+    assert fresh_worker.hear() == {"said": "closed"}
+    assert gone(int((tmp_path / "p").read_text()))
+
+
 def test_one_that_measures_nothing_has_no_layers(make_executable: MakeExecutable) -> None:
     framework, handle = opened(make_executable("doubling-plain"), profile=True)
     assert framework.layers is None
@@ -360,9 +376,12 @@ def test_describe_lists_an_executable_beside_modules(make_executable: MakeExecut
         check=True,
         text=True,
     )
-    (found,) = json.loads(answer.stdout)["frameworks"]
-    assert found == {"name": "doubling", "version": "1.2.3", "devices": ["cpu"], "providers": []}
-    assert "no library here" in answer.stderr
+    described = json.loads(answer.stdout)
+    (found,) = [each for each in described["frameworks"] if each["plugin"] == str(good)]
+    assert found["name"] == "doubling"
+    assert (found["version"], found["devices"], found["providers"]) == ("1.2.3", ["cpu"], [])
+    (unusable,) = [each for each in described["unusable"] if each["name"] == "dying"]
+    assert "no library here" in unusable["text"]
 
 
 def test_the_documented_exchange_is_the_real_one() -> None:
