@@ -36,7 +36,7 @@ function print({ evaluation_id, heard }) {
   for (const { job_id, run, batch_size, durations_ns } of of("RunMeasured")) {
     const key = `${job_id} ${run}`;
     const found = durations.get(key) ?? { batch_size, all: [] };
-    found.all.push(...durations_ns);
+    found.all = found.all.concat(durations_ns);
     durations.set(key, found);
   }
   for (const { batch_size, all } of durations.values()) {
