@@ -31,7 +31,12 @@ letters, digits, `-` and `_` only; anything else becomes `-`.
 **To get an evaluation done**: choose an `evaluation_id` (32 hexadecimal digits), subscribe to
 `mlms.v1.fact.*.*.<evaluation_id>.*`, send `Evaluate` as a request to `mlms.v1.request.evaluate`,
 and listen until `EvaluationFinished` or `EvaluationFailed` arrives.
-[examples/publish_request.py](../examples/publish_request.py) does this in about 20 lines.
+[examples/publish_request.py](../examples/publish_request.py) does this in about 20 lines,
+[examples/javascript-client](../examples/javascript-client/README.md) in JavaScript, with care: the
+server must know of the subscription (flush) before the request is sent; a job that is lost with its
+node is told again under a higher `attempt`, so that only facts of the attempts in
+`EvaluationFinished.jobs` count (each also says how many `facts` there are); and where every number
+is a double, times since the epoch lose their last digits while durations keep them.
 
 A request that no service could read is answered by `Undecodable`, one that was understood and could
 not be done by `Failed`.

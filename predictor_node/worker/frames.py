@@ -20,6 +20,27 @@ def pack(value: Any) -> bytes:
     return msgpack.packb(value, use_bin_type=True)
 
 
+def unpack(payload: bytes | bytearray) -> dict[str, Any]:
+    """The map in one frame."""
+    try:
+        message = msgpack.unpackb(payload, raw=False, strict_map_key=False)
+    except (TypeError, ValueError, msgpack.UnpackException) as error:
+        raise FrameError(f"frame is not MessagePack: {error!r}") from error
+    if not isinstance(message, dict):
+        raise FrameError(f"frame holds a {type(message).__name__}; a map was expected")
+    return message
+
+
+def map_head(count: int) -> bytes:
+    """What stands before the keys and values of a map that is written piece by piece."""
+    return bytes([0x80 | count]) if count < 16 else b"\xde" + count.to_bytes(2, "big")
+
+
+def bytes_head(count: int) -> bytes:
+    """What stands before bytes that are written without being copied into a frame first."""
+    return b"\xc6" + count.to_bytes(4, "big")
+
+
 def read_frames(stream: BinaryIO) -> Iterator[dict[str, Any]]:
     """Every frame until the other end closes the pipe; an end inside a frame is an end too."""
     while len(header := stream.read(LENGTH.size)) == LENGTH.size:
@@ -29,13 +50,7 @@ def read_frames(stream: BinaryIO) -> Iterator[dict[str, Any]]:
         payload = stream.read(length)
         if len(payload) < length:
             return
-        try:
-            message = msgpack.unpackb(payload, raw=False, strict_map_key=False)
-        except (ValueError, msgpack.UnpackException) as error:
-            raise FrameError(f"frame is not MessagePack: {error!r}") from error
-        if not isinstance(message, dict):
-            raise FrameError(f"frame holds a {type(message).__name__}; a map was expected")
-        yield message
+        yield unpack(payload)
 
 
 class Sender:

@@ -17,6 +17,8 @@
 record of the predict calls, warmup_count unmeasured ones and then those that the two arrays (epoch
 nanoseconds) list. A module is loaded as a member of this package, wherever its file lies: it may
 write `from . import Layers, Spec` and `from ..errors import WorkerError`.
+
+A path that does not end in `.py` is an executable, in any language: see external.py.
 """
 
 import importlib.util
@@ -24,14 +26,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ..errors import WorkerError
 
-_loaded: dict[str, ModuleType] = {}
+_loaded: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,14 @@ def installed() -> dict[str, str]:
     return found
 
 
-def load(name: str, path: str) -> ModuleType:
+def load(name: str, path: str) -> Any:
     """The framework module in this file; ImportError where its library is not installed."""
     if path in _loaded:
         return _loaded[path]
+    if not path.endswith(".py"):
+        from .external import Executable
+
+        return _loaded.setdefault(path, Executable(name, path))
     member = f"{__name__}.{name}"
     spec = importlib.util.spec_from_file_location(member, path)
     if spec is None or spec.loader is None:
