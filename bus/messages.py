@@ -787,6 +787,7 @@ class HistoryRow(Struct, frozen=True, kw_only=True):
     node_id: str = ""
     state: str = "running"
     text: str = ""
+    weights: str = "trained"
     runs: list[RunSummary] = []
 
 

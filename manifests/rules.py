@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from bus.claims import FRACTIONS, RATES, TIMES, plain_metric
 from bus.errors import InputError, nearest
 from manifests.kinds import ARCHITECTURES, DEVICES, SCHEMES
 from manifests.reading import At, Document, Fault
@@ -19,14 +20,6 @@ _CHECKSUM = re.compile(r"sha256:[0-9a-fA-F]{64}|md5:[0-9a-fA-F]{32}")
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _CONSTRUCTOR = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _REQUIREMENT = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)\s*([<>=!~^].*)?")
-
-FRACTIONS = frozenset(
-    ("accuracy", "top1", "top5", "map", "map50", "miou", "f1", "precision", "recall", "auc")
-)
-"""Metrics that are a part of 1, or of 100 %."""
-TIMES = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
-"""unit of a claimed latency -> nanoseconds."""
-RATES = ("", "/s", "inputs/s", "images/s", "items/s", "queries/s")
 
 
 def wrong_values(document: Document) -> Iterator[Fault]:
@@ -177,14 +170,6 @@ def _claims(top: At) -> Iterator[Fault]:
             yield claim["unit"].fault(problem)
         elif value is not None and (problem := _amount(plain_metric(metric.text), value, unit)):
             yield claim["value"].fault(problem)
-
-
-def plain_metric(name: str) -> str:
-    """A metric's name without what people write differently: top-1, Top1, top_1."""
-    plain = re.sub(r"[^a-z0-9]", "", name.casefold())
-    return {"exactmatch": "exact_match", "top1accuracy": "top1", "top5accuracy": "top5"}.get(
-        plain, plain
-    )
 
 
 def _unit(metric: str, unit: str) -> str:

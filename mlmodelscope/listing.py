@@ -116,7 +116,8 @@ def _history_row(row: HistoryRow) -> dict[str, Any]:
         "framework": f"{row.framework} {row.framework_version}".strip(),
         "node": row.node_id,
         "state": row.state,
-        "text": row.text,
+        "text": row.text or ("" if row.weights == "trained" else f"weights: {row.weights}"),
+        "weights": row.weights,
         "batch_sizes": [run.batch_size for run in shallow],
         "median_ns": [run.median_ns for run in shallow],
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from bus.codec import digest
-from bus.content import claims_of, content_digest
+from bus.claims import claims_of
+from bus.codec import content_digest, digest
 from bus.messages import Claim, FrameworkWanted, Manifest, ModelResources
 
 SMALL = Manifest(
