@@ -46,10 +46,12 @@ INPUT_FIELDS: dict[str, tuple[str, ...]] = {
     "sample_rate": _AUDIO,
     "window": _AUDIO,
     "hop": _AUDIO,
+    "lead_in": _AUDIO,
     "beginning": _BYTES,
     "ending": _BYTES,
     "padding": ("bytes", "text"),
     "strip": _BYTES,
+    "block": _BYTES,
     "value": ("constant",),
     "from_output": ("state",),
 }
@@ -71,6 +73,8 @@ OUTPUT_FIELDS: dict[str, tuple[str, ...]] = {
     "threshold": (*_BOXED, "audio_activity", "classification"),
     "pooling": ("feature",),
     "normalize": ("feature",),
+    "mean": ("image_enhancement",),
+    "scale": ("image_enhancement",),
 }
 """parameter of an output -> the types of outputs that it belongs to."""
 

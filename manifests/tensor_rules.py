@@ -16,7 +16,16 @@ from manifests.kinds import (
 )
 from manifests.reading import At, Fault
 
-_COUNTS = ("max_dimension", "max_length", "window", "hop", "beginning", "ending")
+_COUNTS = (
+    "max_dimension",
+    "max_length",
+    "window",
+    "hop",
+    "lead_in",
+    "beginning",
+    "ending",
+    "block",
+)
 _CHANNELS = {"L": (1,), "RGB": (3,), "BGR": (3,)}
 _SAME = (
     ("url", "features_url"),
