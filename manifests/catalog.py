@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -108,14 +108,26 @@ def _default(info: msgspec.structs.FieldInfo) -> Any:
 # ------------------------------------------------------------------ the catalog
 
 
+class Library(Protocol):
+    """Models besides those that were added, each made when its name is asked for."""
+
+    def names(self) -> Iterable[str]:
+        """Every name that is listed."""
+
+    def find(self, name: str) -> Manifest | None:
+        """The model of a name, whatever its case."""
+
+
 class Catalog:
     """The manifests that are known, by name; resolving looks at one name's newest first.
 
-    user: who asks, and so whose private models count; None is the system itself.
+    user: who asks, and so whose private models count; None is the system itself. zoo: what was
+    added under the same name, version and framework stands in the place of its models.
     """
 
-    def __init__(self, manifests: Iterable[Manifest] = ()) -> None:
+    def __init__(self, manifests: Iterable[Manifest] = (), zoo: Library | None = None) -> None:
         self._by_name: dict[str, Ordered] = defaultdict(Ordered)
+        self._zoo, self._met = zoo, set[str]()
         for manifest in manifests:
             self.add(manifest)
 
@@ -128,11 +140,14 @@ class Catalog:
         """Forget a manifest; nothing happens if it is not known."""
         known = self._by_name.get(manifest.name.casefold(), Ordered())
         known.remove(manifest)
+        self._met.discard(manifest.name.casefold())
         if not len(known):
             self._by_name.pop(manifest.name.casefold(), None)
 
     def names(self, user: str | None = None) -> list[str]:
         """Every name, as its newest version writes it."""
+        for name in self._zoo.names() if self._zoo is not None else ():
+            self._meet(name)
         firsts = (_first_seen(known, user) for known in self._by_name.values())
         return sorted((m.name for m in firsts if m is not None), key=str.casefold)
 
@@ -180,10 +195,20 @@ class Catalog:
 
     def _known(self, reference: str, user: str | None) -> tuple[Ordered, str]:
         name, wanted = parse_reference(reference)
+        self._meet(name)
         known = self._by_name.get(name.casefold())
         if known is None or _first_seen(known, user) is None:
             raise UnknownNameError("model", name, self.names(user))
         return known, wanted
+
+    def _meet(self, name: str) -> None:
+        """Know the zoo's model of this name, unless another stands in its place."""
+        name = name.casefold()
+        if self._zoo is None or name in self._met:
+            return
+        self._met.add(name)
+        if (manifest := self._zoo.find(name)) is not None:
+            self._by_name[name].add(manifest, unless_held=True)
 
 
 def _first_seen(known: Ordered, user: str | None) -> Manifest | None:

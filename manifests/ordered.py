@@ -27,8 +27,10 @@ class Ordered:
     def __len__(self) -> int:
         return len(self._by_variant)
 
-    def add(self, manifest: Manifest) -> None:
-        """Hold a manifest, in place of the same variant."""
+    def add(self, manifest: Manifest, *, unless_held: bool = False) -> None:
+        """Hold a manifest, in place of the same variant (or not, where that is held)."""
+        if unless_held and _variant(manifest) in self._by_variant:
+            return
         self._by_variant[_variant(manifest)] = manifest
         self._newest_first = None
 

@@ -16,6 +16,7 @@ from bus.connection import Bus
 from bus.errors import InputError
 from bus.messages import Manifest, ModelResources
 from manifests.catalog import read
+from mlmodelscope.packed_folder import packed
 
 LIMIT_BYTES = 4 << 30
 S = TypeVar("S", bound=Struct)
@@ -32,6 +33,7 @@ async def from_file(bus: Bus, path: Path) -> Manifest:
     These are the graph, the weights or their archive, labels, tokenizers and samples, each with
     its checksum. A person's own file may name any path of theirs. Raises ManifestError with every
     fault, InputError naming each file that is not there, with the field that names it.
+    A graph that is a folder travels as an archive.
     """
     if not path.exists():
         raise InputError(f"{path}: no such manifest")
@@ -39,11 +41,18 @@ async def from_file(bus: Bus, path: Path) -> Manifest:
     missing = [
         f"{path}: {field}: no such file: {path.parent / named} (paths are relative to the manifest)"
         for field, named in _named(manifest)
-        if not (path.parent / named).is_file()
+        if not _is_there(path.parent / named, field, manifest)
     ]
     if missing:
         raise InputError("\n".join(missing))
     return await _sent(_Sender(bus, path), manifest)
+
+
+def _is_there(path: Path, field: str, manifest: Manifest) -> bool:
+    """Whether a file is there; a graph alone may be a folder, which travels as an archive."""
+    if field == "model.graph_path" and not manifest.model.weights_path and path.is_dir():
+        return any(path.iterdir())
+    return path.is_file()
 
 
 def _named(manifest: Manifest) -> list[tuple[str, str]]:
@@ -95,6 +104,16 @@ async def _sent_model(sender: _Sender, model: ModelResources) -> ModelResources:
         return model
     graph, weights = (_under(model.base_url, p) for p in (model.graph_path, model.weights_path))
     model = replace(model, base_url="", graph_path=graph, weights_path=weights)
+    if graph and not _is_address(graph) and (folder := sender.beside(graph)).is_dir():
+        with packed(folder) as archive:
+            url, checksum = await sender.upload(archive, "graph_path")
+        return replace(
+            model,
+            base_url=url,
+            is_archive=True,
+            archive_checksum=checksum,
+            graph_path=folder.resolve().name,
+        )
     model = await sender.sent(model, "graph_path", "graph_checksum")
     return await sender.sent(model, "weights_path", "weights_checksum")
 
@@ -115,11 +134,16 @@ class _Sender:
         if not named or _is_address(named):
             return part
         checksum = checksum or f"{field}_checksum"
-        url, found = await self._upload(self.manifest.parent / named, field)
+        url, found = await self.upload(self.beside(named), field)
         changed: dict[str, Any] = {field: url, checksum: getattr(part, checksum) or found}
         return replace(part, **changed)
 
-    async def _upload(self, path: Path, field: str) -> tuple[str, str]:
+    def beside(self, named: str) -> Path:
+        """The file that a manifest's path means."""
+        return self.manifest.parent / named
+
+    async def upload(self, path: Path, field: str) -> tuple[str, str]:
+        """A file's address on the bus and its checksum, once it is there."""
         try:
             if path.stat().st_size > LIMIT_BYTES:
                 raise InputError(f"{self.manifest}: {field}: {path} is larger than {LIMIT_BYTES} B")

@@ -121,3 +121,28 @@ def test_a_private_model_beside_a_public_one_of_the_same_name() -> None:
     catalog.add(newer)
     with pytest.raises(UnmetVersionError, match=r"there is: 1\.0\.0$"):
         catalog.resolve("m@^2", "ann")
+
+
+# ------------------------------------------------------------------ a library's models besides
+
+
+class Shelf:
+    """Two models, made anew each time that one is asked for."""
+
+    def names(self) -> list[str]:
+        return ["lib/One", "lib/Two"]
+
+    def find(self, name: str) -> Manifest | None:
+        names = {listed.casefold(): listed for listed in self.names()}
+        return small(names[name.casefold()]) if name.casefold() in names else None
+
+
+def test_a_librarys_models_are_met_by_name() -> None:
+    catalog = Catalog([replace(small("lib/Two"), description="published")], zoo=Shelf())
+    assert catalog.resolve("LIB/one@^1").name == "lib/One"
+    assert catalog.resolve("lib/Two").description == "published"
+    assert catalog.names() == ["lib/One", "lib/Two"]
+    catalog.remove(small("lib/Two"))
+    assert catalog.resolve("lib/Two").description == ""
+    with pytest.raises(UnknownNameError, match="did you mean lib/One"):
+        catalog.resolve("lib/Onn")

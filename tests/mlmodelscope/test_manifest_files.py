@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,23 @@ async def test_a_missing_archive_and_a_folder_in_its_place(bus: Bus, folder: Pat
         await from_file(bus, folder / "m.yml")
     with pytest.raises(InputError, match="no such manifest"):
         await from_file(bus, folder / "none.yml")
+
+
+async def test_a_graph_that_is_a_folder_travels_as_an_archive(bus: Bus, folder: Path) -> None:
+    inside = folder / "saved" / "variables"
+    inside.mkdir(parents=True)
+    (folder / "saved" / "saved_model.pb").write_bytes(b"graph")
+    (inside / "variables.index").write_bytes(b"index")
+    (folder / "m.yml").write_text(WHOLE + "model: {graph_path: saved/, format: saved_model}\n")
+    model = (await from_file(bus, folder / "m.yml")).model
+    assert model.is_archive and model.graph_path == "saved"
+    (inside / "variables.index").touch()  # another time, the same content
+    assert (await from_file(bus, folder / "m.yml")).model == model
+    objects = await bus.objects(subjects.MODEL_OBJECTS)
+    with (folder / "got.tar").open("wb") as file:
+        await objects.get(model.base_url.removeprefix("repo://"), file)
+    with tarfile.open(folder / "got.tar") as archive:
+        names = ["saved/saved_model.pb", "saved/variables/variables.index"]
+        assert archive.getnames() == names
+        member = archive.extractfile(names[0])
+        assert member is not None and member.read() == b"graph"
