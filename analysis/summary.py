@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from analysis.claims import ClaimRow, claims_against, measured_times
 from analysis.latency import BestBatch, LatencyRow, best_batch, latency
 from analysis.overhead import OverheadRow, tracing_overhead
 from bus.messages import (
@@ -74,6 +75,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = True
     missing: list[str] = []
     failures: list[FailureRow] = []
+    weights: str = "trained"
+    """random or constant: what it says means nothing, and how fast it is does."""
+    claims: list[ClaimRow] = []
 
 
 def summarize(facts: Sequence[Message]) -> Result:
@@ -110,7 +114,16 @@ def summarize(facts: Sequence[Message]) -> Result:
         complete=not missing,
         missing=missing,
         failures=_failures(facts),
+        claims=_claims(started, rows),
     )
+
+
+def _claims(started: Sequence[JobStarted], rows: Sequence[LatencyRow]) -> list[ClaimRow]:
+    """The first job's claims against what that job measured."""
+    if not started:
+        return []
+    own = [row for row in rows if row.job_id == started[0].job_id]
+    return claims_against(started[0].claims, measured_times(own))
 
 
 STARTED = (
@@ -123,6 +136,7 @@ STARTED = (
     "node",
     "environment",
     "requested",
+    "weights",
 )
 FINISHED = ("spans", "lost_spans", "peak_memory_bytes", "clock_drift_ns", "unavailable")
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from benchmarks import cold, environment, overhead, preprocess, report, spans, tracing
+from benchmarks import cold, environment, overhead, preprocess, report, resolve, spans, tracing
 from benchmarks.effort import QUICK, Effort
 from benchmarks.report import Result
 from bus import loop
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[Result]]] = {
     "cold": cold.run,
     "spans": spans.run,
     "preprocess": preprocess.run,
+    "resolve": resolve.run,
 }
 SHOW = {"table": report.show_table, "json": report.show_json}
 

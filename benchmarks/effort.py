@@ -28,6 +28,8 @@ class Effort:
     span_rounds: int = 5
     spans: int = 250_000
     peer_spans: int = 400
+    manifests: int = 10_000
+    resolves: int = 15
 
 
 QUICK = Effort(
@@ -42,4 +44,6 @@ QUICK = Effort(
     span_rounds=2,
     spans=3_000,
     peer_spans=10,
+    manifests=500,
+    resolves=3,
 )

@@ -8,9 +8,10 @@ from typing import Any, TypeVar, Union
 
 import msgspec
 import zstandard
+from msgspec.structs import replace
 
 from bus.errors import ProtocolError
-from bus.messages import MESSAGES, Message, Span
+from bus.messages import MESSAGES, Manifest, Message, Span
 
 M = TypeVar("M", bound=Message)
 
@@ -74,5 +75,10 @@ def unpack_rows(block: bytes) -> list[Span]:
 
 
 def digest(value: Any) -> str:
-    """sha256 of a value's canonical JSON: what a manifest's results are keyed by."""
+    """sha256 of a value's canonical JSON."""
     return "sha256:" + sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
+
+
+def content_digest(manifest: Manifest) -> str:
+    """What results are keyed by: who owns and who sees a model does not change what it computes."""
+    return digest(replace(manifest, owner="", visibility="public", hidden=False))

@@ -29,7 +29,9 @@ class FrameworkWanted(
     """The framework that a model needs: its name and a range of semantic versions."""
 
     name: str
+    """As a node names it: onnxruntime, pytorch, tensorflow … (case and spaces do not count)."""
     version: str = ""
+    """A range: ^1.x, ~1.2, >=1 <2, ^1 || ^2; empty: any."""
 
 
 class InputParameters(
@@ -53,6 +55,7 @@ class InputParameters(
     mean: float | list[float] = 0.0
     """Image, audio, raw: (x - mean) / scale, on 0–255 pixels; one number or one a channel."""
     scale: float | list[float] = 1.0
+    """One number or one a channel; never 0."""
     decoder: Literal["pillow", "opencv", "turbojpeg"] = "pillow"
     """Image: the library that decodes and resizes; their pixels differ."""
     resize_method: Literal["auto", "stretch", "cover", "contain", "pad"] = "auto"
@@ -60,14 +63,20 @@ class InputParameters(
     cover before a crop, contain where keep_aspect_ratio, otherwise stretch."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     keep_aspect_ratio: bool = False
+    """Image: the form of the image is kept when it is resized."""
     max_dimension: int = 0
+    """Image: the longer side becomes this many pixels; 0: not so."""
     pad_value: float = 0.0
+    """Image: the value of a border."""
     crop_method: Literal["none", "center", "topleft"] = "none"
+    """Image: which part is looked at."""
     crop_ratio: float = 1.0
+    """Image: how much of the shorter side, more than 0 and at most 1."""
 
     tokenizer: str = ""
     """Text: the address of a tokenizer.json."""
     tokenizer_checksum: str = ""
+    """sha256:<hex>; md5:<hex> is accepted."""
     tokens: Literal["ids", "mask", "types"] = "ids"
     """Text: which of the tokenizer's tensors this input is."""
     max_length: int = 0
@@ -83,6 +92,7 @@ class InputParameters(
     beginning: int = 0
     """Bytes: how many of the first and of the last bytes are looked at."""
     ending: int = 0
+    """Bytes: see beginning."""
     padding: int = 0
     """Bytes, text: the value that fills what is too short."""
     strip: bool = False
@@ -103,8 +113,10 @@ class ModelInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
     type: str
     name: str = ""
+    """The graph's name of the tensor."""
     description: str = ""
     parameters: InputParameters = InputParameters()
+    """How an item becomes this tensor."""
 
 
 class OutputParameters(
@@ -118,16 +130,23 @@ class OutputParameters(
 
     element_type: str = "float32"
     dimensions: list[int] = []
+    """Without the batch."""
     url: str = ""
+    """The labels: one a line, or a JSON list."""
     checksum: str = ""
+    """Of the labels."""
     features_url: str = ""
     features_checksum: str = ""
     transform: Literal["", "none", "softmax", "sigmoid"] = ""
     probabilities_transform: Literal["", "none", "softmax", "sigmoid"] = ""
     probabilities_layer: str = ""
+    """The graph's name of the output that holds the probabilities."""
     boxes_layer: str = ""
+    """The graph's name of the output that holds the boxes."""
     classes_layer: str = ""
+    """The graph's name of the output that holds the classes."""
     masks_layer: str = ""
+    """The graph's name of the output that holds the masks."""
     box_format: Literal["xyxy", "yxyx", "xywh", "cxcywh"] = "xyxy"
     box_units: Literal["pixels", "fractions"] = "pixels"
     """Detection: of the model's input, or 0–1 of it."""
@@ -150,8 +169,10 @@ class ModelOutput(
 
     type: str
     name: str = ""
+    """The graph's name of the tensor."""
     description: str = ""
     parameters: OutputParameters = OutputParameters()
+    """How this tensor is read."""
 
 
 class ModelResources(
@@ -165,11 +186,15 @@ class ModelResources(
     """
 
     base_url: str = ""
+    """What graph_path and weights_path lie below; the archive's address."""
     graph_path: str = ""
+    """The model's file."""
     graph_checksum: str = ""
     weights_path: str = ""
+    """Weights that lie in a file of their own."""
     weights_checksum: str = ""
     is_archive: bool = False
+    """Whether base_url is a .zip or .tar to be unpacked."""
     archive_checksum: str = ""
     format: Literal[
         "",
@@ -184,6 +209,7 @@ class ModelResources(
     """Empty: told by the file's ending."""
     constructor: str = ""
     arguments: dict[str, Any] = {}
+    """What the constructor is called with."""
     requires: list[str] = []
     """Packages that the environment must have: `torchvision>=0.20`."""
     weights: Literal["trained", "random", "constant"] = "trained"
@@ -194,6 +220,7 @@ class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     """An input that comes with a model, so that it can be tried at once."""
 
     url: str
+    """Beside the manifest, or an address."""
     checksum: str = ""
     description: str = ""
     license: str = ""
@@ -207,12 +234,16 @@ class Claim(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     """
 
     metric: str
+    """top1, top5, mAP, mIoU, latency, throughput …"""
     value: float
     unit: str = ""
+    """%, or nothing for a part of 1; ns, us, ms or s of a latency; inputs/s of a throughput."""
     on: str = ""
     """The dataset, or the machine and framework."""
     batch_size: int = 0
+    """Of a latency or throughput; 0: not said, and so not compared."""
     source: str = ""
+    """Where it is claimed."""
 
 
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -223,12 +254,17 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     """
 
     name: str
+    """Any text without @."""
     version: str
+    """A semantic version; 1.0 is 1.0.0."""
     description: str = ""
     author: str = ""
     license: str = ""
+    """Of the model, by its SPDX name if it has one."""
     references: list[str] = []
+    """Papers, pages, repositories."""
     task: str = ""
+    """image_classification, object_detection, text_embedding …"""
     element_type: str = "float32"
     precision: Literal["", "float32", "float16", "bfloat16", "int8", "mixed"] = ""
     framework: FrameworkWanted
@@ -243,12 +279,19 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     postprocess: str | list[Any] = ""
     after_postprocess: str | list[Any] = ""
     model: ModelResources
+    """Where the files lie."""
     samples: list[Sample] = []
+    """What it is tried on where no input is given."""
     claims: list[Claim] = []
+    """What the author says that it reaches."""
     attributes: dict[str, Any] = {}
+    """Anything else: training_dataset, parameters …"""
     visibility: Literal["public", "private"] = "public"
+    """private: seen and used by its owner only."""
     owner: str = ""
+    """Empty: who publishes it."""
     hidden: bool = False
+    """Found by its name, and not listed."""
 
 
 # ------------------------------------------------------------------ datasets

@@ -267,6 +267,7 @@ class Done(Message, frozen=True, kw_only=True):
 class Fits(Message, frozen=True, kw_only=True):
     """Which nodes would run this? Answered by Fitting or Refused, on `request.fits`."""
 
+    user: str = "anonymous"
     model: str = ""
     manifest: Manifest | None = None
     wanted: Wanted = Wanted()
@@ -311,10 +312,15 @@ class Nodes(Message, frozen=True, kw_only=True):
 
 
 class ListModels(Message, frozen=True, kw_only=True):
-    """Which models are known? Answered by Models, on `request.models`."""
+    """Which models are known? Answered by Models, on `request.models`.
+
+    model is `name` or `name@range`; empty means every model, each version of it, but for those
+    that are hidden, unless `hidden` asks for them too. Another user's private ones are not told.
+    """
 
     model: str = ""
-    """`name` or `name@range`; empty means every model, each version of it."""
+    user: str = "anonymous"
+    hidden: bool = False
 
 
 class Models(Message, frozen=True, kw_only=True):
@@ -329,6 +335,7 @@ class Publish(Message, frozen=True, kw_only=True):
 
     The same content again is Done; another content under the same name, version and framework is
     Refused (kind `changed`): results are compared by version, so a changed model needs a new one.
+    A manifest without an owner becomes the user's own; a private one is seen by its owner only.
     """
 
     manifest: Manifest
@@ -339,7 +346,7 @@ class Unpublish(Message, frozen=True, kw_only=True):
     """Let nobody use this model by its name any more; what was stored of it stays.
 
     Answered by Done or Refused, on `request.unpublish`. framework may be left out where only one
-    has this version of the model.
+    has this version of the model. Only its owner withdraws a model that has one.
     """
 
     name: str
@@ -780,6 +787,7 @@ class HistoryRow(Struct, frozen=True, kw_only=True):
     node_id: str = ""
     state: str = "running"
     text: str = ""
+    weights: str = "trained"
     runs: list[RunSummary] = []
 
 

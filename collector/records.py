@@ -103,7 +103,7 @@ def evaluation_updates(subject: str, fact: Fact | Ended, due_ns: int) -> Iterato
     user = subject.split(".")[4] if subject.count(".") >= 4 else ""
     at_ns = min(max(fact.at_ns, SMALLEST), LARGEST)
     first = {"state": "running", "text": "", "kind": "", "latest": 0, "due": 0, "user": user}
-    started = {k: "" for k in ("model", "model_version", "framework", "framework_version")}
+    started = {k: "" for k in STARTED}
     born = {"$setOnInsert": {**first, **started, "node_id": ""}, "$min": {"at_ns": at_ns}}
     yield whose, born, True
     if isinstance(fact, JobStarted):
@@ -115,6 +115,10 @@ def evaluation_updates(subject: str, fact: Fact | Ended, due_ns: int) -> Iterato
         yield run_update(fact, fact.durations_ns)
     elif isinstance(fact, Ended):
         yield whose, {"$set": _ended(fact, at_ns, due_ns)}, False
+
+
+STARTED = ("model", "model_version", "framework", "framework_version", "weights")
+"""What the first word of a job says of its evaluation."""
 
 
 def run_update(fact: RunMeasured, durations_ns: list[int]) -> Update:
@@ -162,6 +166,7 @@ def history_row(document: Document) -> HistoryRow:
         evaluation_id=document["_id"],
         at_ns=document["at_ns"],
         **fields,
+        weights=document.get("weights") or "trained",
         runs=[msgspec.convert(r, RunSummary) for r in shown],
     )
 

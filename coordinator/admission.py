@@ -103,7 +103,7 @@ def candidates(request: Asked, catalog: Catalog) -> list[Manifest] | Refused:
         if not request.model:
             raise InputError("expected a model's name, or a manifest")
         narrow = (lambda name: same_framework(name, asked)) if asked else None
-        return catalog.candidates(request.model, narrow)
+        return catalog.candidates(request.model, narrow, request.user)
     except MLModelScopeError as exc:
         close = list(exc.nearest) if isinstance(exc, UnknownNameError) else []
         return _refused(request, _KINDS.get(type(exc), "bad_request"), str(exc), nearest=close)

@@ -11,20 +11,27 @@ from functools import lru_cache
 from bus.errors import InputError
 from bus.messages import Failure, FrameworkSeen, Manifest, Misfit, NodeAnnounced, Wanted
 from coordinator.registry import Kind
-from manifests.version import meets, newest, normalise, parse_reference
+from manifests.rules import requirement
+from manifests.runnable import has_code
+from manifests.version import key, meets, normalise, parse_reference
 
 SHOWN_NODES = 8
 """How many nodes of a group a refusal names; it always says how many there are."""
 SHOWN_GROUPS = 50
 ANOTHER_NODE = "another node"
+ALLOWING = "a node that allows a manifest's code (--allow-code)"
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a node stands to a request: the framework that would run it, or what fails."""
+    """How a node stands to a request: the framework that would run it, or what fails.
+
+    builds: every build there that would run it (several environments), the chosen one first.
+    """
 
     framework: FrameworkSeen | None
     failures: tuple[Failure, ...] = ()
+    builds: tuple[FrameworkSeen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +64,14 @@ def fit(manifest: Manifest, wanted: Wanted, node: NodeAnnounced) -> Fit:
 
 def _able(manifest: Manifest, wanted: Wanted, node: NodeAnnounced) -> Fit:
     """The same for all nodes that are alike: everything but which node it is."""
-    framework, failures = _framework(manifest, wanted, node)
-    failures += _device(wanted, node, framework)
+    builds, failures = _builds(manifest, wanted, node)
+    failures += _device(wanted, node, builds[0] if builds else None)
     failures += _machine(wanted, node)
-    return Fit(None if failures else framework, tuple(failures))
+    failures += _code(manifest, node)
+    if failures:
+        return Fit(None, tuple(failures))
+    able = tuple(seen for seen in builds if not wanted.device or wanted.device in seen.devices)
+    return Fit(builds[0], (), able or builds[:1])
 
 
 def _pinned(able: Fit, wanted: Wanted, node_id: str) -> Fit:
@@ -70,18 +81,21 @@ def _pinned(able: Fit, wanted: Wanted, node_id: str) -> Fit:
     return Fit(None, (*able.failures, pin))
 
 
-def _framework(
+def _builds(
     manifest: Manifest, wanted: Wanted, node: NodeAnnounced
-) -> tuple[FrameworkSeen | None, list[Failure]]:
-    """The newest build that both ranges admit, one for the wanted device before all others."""
+) -> tuple[tuple[FrameworkSeen, ...], list[Failure]]:
+    """The builds that both ranges admit, newest first, those for the wanted device before others.
+
+    They lie in the wanted environment, and it has the packages that the model requires.
+    """
     name = manifest.framework.name
     asked, asked_range = parse_reference(wanted.framework) if wanted.framework else (name, "")
     if not same_framework(asked, name):
-        return None, [Failure(constraint="framework", wanted=asked, has=f"a model for {name}")]
+        return (), [Failure(constraint="framework", wanted=asked, has=f"a model for {name}")]
     here = [seen for seen in node.frameworks if same_framework(seen.name, name)]
     if not here:
         has = ", ".join(sorted({seen.name for seen in node.frameworks})) or "none"
-        return None, [Failure(constraint="framework", wanted=name, has=has)]
+        return (), [Failure(constraint="framework", wanted=name, has=has)]
     failures = []
     inside = [seen for seen in here if wanted.environment in ("", seen.environment)]
     if not inside:
@@ -94,16 +108,50 @@ def _framework(
         text = " and ".join(dict.fromkeys(ranges))
         failures.append(Failure(constraint=f"{name} version", wanted=text, has=versions))
     if failures:
-        return None, failures
-    able = [seen for seen in met if not wanted.device or wanted.device in seen.devices] or met
-    return _newest(able), []
+        return (), failures
+    ordered = sorted(met, key=lambda seen: _preference(seen, wanted.device), reverse=True)
+    complete = [seen for seen in ordered if not _lacking(manifest, seen)]
+    return (tuple(complete), []) if complete else ((), _lacking(manifest, ordered[0]))
 
 
-def _newest(builds: list[FrameworkSeen]) -> FrameworkSeen:
-    if len(builds) == 1:
-        return builds[0]
-    readable = {seen.version: seen for seen in reversed(builds) if _readable(seen.version)}
-    return readable[newest(readable)] if readable else builds[0]
+def _preference(seen: FrameworkSeen, device: str) -> tuple[object, ...]:
+    """For the device, then readable versions, releases, the newest: the largest is preferred."""
+    able = not device or device in seen.devices
+    if not _readable(seen.version):
+        return able, False, False, ()
+    version = key(seen.version)
+    return able, True, version[3] == (1,), version
+
+
+def _lacking(manifest: Manifest, seen: FrameworkSeen) -> list[Failure]:
+    """The packages that a model requires and an environment has not, or not of that version."""
+    if not manifest.model.requires:
+        return []
+    packages = {_package(name): version for name, version in seen.packages.items()}
+    failures = []
+    for text in manifest.model.requires:
+        name, wanted = requirement(text)
+        has = packages.get(_package(name))
+        if has is None or not meets(has, wanted):
+            failures.append(
+                Failure(
+                    constraint=f"package {name}",
+                    wanted=wanted or "any version",
+                    has=has or f"not in environment {seen.environment}",
+                )
+            )
+    return failures
+
+
+def _package(name: str) -> str:
+    """A package's name as its index compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _code(manifest: Manifest, node: NodeAnnounced) -> list[Failure]:
+    if node.allow_code or not has_code(manifest):
+        return []
+    return [Failure(constraint="code", wanted=ALLOWING, has="a node that does not")]
 
 
 @lru_cache(maxsize=4096)

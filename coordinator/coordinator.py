@@ -48,7 +48,7 @@ from coordinator.attempts import Attempts, accepted
 from coordinator.board import Board
 from coordinator.constraints import misfits, survey
 from coordinator.opening import open_model
-from coordinator.placement import in_order
+from coordinator.placement import in_order, places
 from coordinator.registry import Registry
 from coordinator.shelf import Shelf
 from coordinator.sweep import Sweep
@@ -262,8 +262,8 @@ class Coordinator(Service):
             return no_nodes(request)
         surveys = [survey(m, request.wanted, self._registry.kinds()) for m in found]
         together = [one for surveyed in surveys for one in surveyed]
-        nodes = dict.fromkeys(in_order(together, self._board.outstanding))
-        return Fitting(nodes=list(nodes), misfits=misfits(together))
+        nodes = list(dict.fromkeys(in_order(together, self._board.outstanding)))
+        return Fitting(nodes=nodes, misfits=misfits(together), places=places(together, nodes))
 
     async def _nodes(self, request: Message) -> Message:
         if not isinstance(request, ListNodes):
@@ -281,9 +281,9 @@ class Coordinator(Service):
             return _not("ListModels", request)
         try:
             found = (
-                self._catalog.versions(request.model)
+                self._catalog.versions(request.model, request.user)
                 if request.model
-                else [m for m in self._catalog.all() if not m.hidden]
+                else [m for m in self._catalog.all(request.user) if request.hidden or not m.hidden]
             )
         except MLModelScopeError:
             found = []

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
-from bus.messages import FrameworkSeen
+from bus.messages import FrameworkSeen, Place
 from coordinator.constraints import Fitting
+
+MOST_PLACES = 20_000
+"""In one answer: about 2 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,25 @@ def in_order(fits: Iterable[Fitting], outstanding: Mapping[str, int]) -> list[st
         for node_id in found.nodes
     ]
     return [node_id for _, _, node_id in sorted(ranked)]
+
+
+def places(fits: Iterable[Fitting], nodes: Iterable[str]) -> list[Place]:
+    """Every way to run a model, up to MOST_PLACES: each build of each fitting node, nodes in the
+    order given."""
+    by_node: dict[str, dict[Place, None]] = {}
+    for found, _ in _fitting(fits):
+        for node_id in found.nodes:
+            ways = by_node.setdefault(node_id, {})
+            for build in found.fit.builds:
+                place = Place(
+                    node_id=node_id,
+                    framework=build.name,
+                    framework_version=build.version,
+                    environment=build.environment,
+                )
+                ways[place] = None
+    every = (place for node_id in nodes for place in by_node.get(node_id, ()))
+    return list(islice(every, MOST_PLACES))
 
 
 def _fitting(fits: Iterable[Fitting]) -> Iterator[tuple[Fitting, FrameworkSeen]]:

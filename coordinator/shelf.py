@@ -10,6 +10,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from bus import subjects
 from bus.buckets import Watch
 from bus.connection import Bus
@@ -77,13 +79,14 @@ class Shelf:
             manifest = check(request.manifest, request.manifest.name or "manifest")
         except MLModelScopeError as exc:
             return Refused(kind="manifest", text=str(exc))
+        manifest = replace(manifest, owner=manifest.owner or request.user)
         title = f"{manifest.name} {manifest.version} for {manifest.framework.name}"
         answers: list[Done | Refused] = []
 
         def change(there: Manifest | None) -> Models | None:
             if there is None:
                 return Models(models=[manifest])
-            if there == manifest:
+            if replace(there, owner=manifest.owner) == manifest:
                 answers.append(Done(text=f"{title} was published already"))
             else:
                 answers.append(Refused(kind="changed", text=_changed(title, there, manifest)))
@@ -112,7 +115,7 @@ class Shelf:
         """The one manifest that a request names."""
         try:
             version = normalise(request.version)
-            known = self.catalog.versions(request.name)
+            known = self.catalog.versions(request.name, request.user)
         except UnknownNameError as exc:
             return Refused(kind="unknown_model", text=str(exc), nearest=list(exc.nearest))
         except MLModelScopeError as exc:
@@ -124,8 +127,10 @@ class Shelf:
             if manifest.version == version
             and (not wanted or manifest.framework.name.casefold() == wanted)
         ]
+        # One's own (private) lies before a public one of the same framework, and is meant.
+        found = list({m.framework.name.casefold(): m for m in reversed(found)}.values())
         if len(found) == 1:
-            return found[0]
+            return _owned(found[0], request)
         there = ", ".join(f"{m.version} for {m.framework.name}" for m in found or known)
         if found:
             text = f"{request.name} {version} is there {there}: say for which framework"
@@ -164,14 +169,26 @@ class Shelf:
 
 
 def manifest_key(manifest: Manifest) -> str:
-    """Where a manifest lies in the bucket mlms_manifests."""
-    parts = (manifest.name, manifest.version, manifest.framework.name)
+    """Where a manifest lies in the bucket mlms_manifests; a private one under its owner's name."""
+    parts = [manifest.name, manifest.version, manifest.framework.name]
+    if manifest.visibility == "private":
+        parts.append(manifest.owner)
     return ".".join(subjects.token(part) for part in parts)
 
 
-def _variant(manifest: Manifest) -> tuple[str, str, str]:
+def _variant(manifest: Manifest) -> tuple[str, str, str, str]:
     name, framework = manifest.name.casefold(), manifest.framework.name.casefold()
-    return name, manifest.version, framework
+    owner = manifest.owner if manifest.visibility == "private" else ""
+    return name, manifest.version, framework, owner
+
+
+def _owned(manifest: Manifest, request: Unpublish) -> Manifest | Refused:
+    """What a user asks to withdraw, if it is theirs, or nobody's."""
+    if manifest.owner in ("", request.user):
+        return manifest
+    title = f"{manifest.name} {manifest.version} for {manifest.framework.name}"
+    text = f"{title} belongs to {manifest.owner}: expected its owner to withdraw it"
+    return Refused(kind="bad_request", text=text)
 
 
 def _changed(title: str, there: Manifest, manifest: Manifest) -> str:

@@ -1,10 +1,9 @@
-"""Makes docs/messages.md and docs/asyncapi.json from bus/: `python docs/make_reference.py`."""
+"""Makes the reference pages from bus/ and manifests/: `python docs/make_reference.py`."""
 
 from __future__ import annotations
 
-import base64
-import inspect
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,12 @@ from bus.messages import MESSAGES, PROTOCOL, Message
 from bus.routes import ROUTES
 
 HERE = Path(__file__).parent
+# However this file is loaded, it finds what lies beside it.
+sys.path.insert(0, str(HERE))
+
+from make_manifest import manifest_pages  # noqa: E402
+from type_words import default_of, plain, text_of, type_of  # noqa: E402
+
 INTRODUCTION = """\
 # Messages
 
@@ -80,12 +85,12 @@ def _section(kind: type) -> str:
     """A message or a type inside one: what it is, and its fields."""
     info = msgspec.inspect.type_info(kind)
     assert isinstance(info, msgspec.inspect.StructType)
-    lines = [f"\n### {kind.__name__}\n\n{_text(kind)}\n"]
+    lines = [f"\n### {kind.__name__}\n\n{text_of(kind)}\n"]
     if info.fields:
         lines.append("\n| field | type | default |\n|---|---|---|\n")
     for field in info.fields:
-        default = "required" if field.required else f"`{_default(field)}`"
-        lines.append(f"| `{field.name}` | {_type(field.type)} | {default} |\n")
+        default = "required" if field.required else f"`{default_of(field)}`"
+        lines.append(f"| `{field.name}` | {type_of(field.type)} | {default} |\n")
     return "".join(lines)
 
 
@@ -113,44 +118,6 @@ def _inner_types() -> list[type]:
     for message in MESSAGES:
         meet(msgspec.inspect.type_info(message))
     return list(found)
-
-
-def _text(kind: type) -> str:
-    return inspect.cleandoc(kind.__doc__ or "")
-
-
-def _default(field: msgspec.inspect.Field) -> str:
-    if field.default_factory is not msgspec.NODEFAULT:
-        return json.dumps(msgspec.to_builtins(field.default_factory()))
-    return json.dumps(plain(field.default))
-
-
-def _type(kind: msgspec.inspect.Type) -> str:
-    match kind:
-        case msgspec.inspect.ListType(item_type=item):
-            return f"array of {_type(item)}"
-        case msgspec.inspect.DictType(value_type=value):
-            return f"map of {_type(value)}"
-        case msgspec.inspect.UnionType(types=types):
-            return " or ".join(_type(one) for one in types)
-        case msgspec.inspect.StructType(cls=cls):
-            return f"[{cls.__name__}](#{cls.__name__.lower()})"
-        case msgspec.inspect.LiteralType(values=values):
-            return " ".join(f"`{value}`" for value in values)
-        case msgspec.inspect.NoneType():
-            return "nil"
-    names = {"Str": "text", "Int": "whole number", "Float": "number", "Bool": "true or false"}
-    name = type(kind).__name__.removesuffix("Type")
-    return names.get(name, {"Bytes": "bytes", "Any": "anything"}.get(name, name.lower()))
-
-
-def plain(value: Any) -> Any:
-    """A message as JSON shows it: bytes as base64."""
-    return (
-        msgspec.json.decode(msgspec.json.encode(value))
-        if not isinstance(value, bytes)
-        else (base64.b64encode(value).decode())
-    )
 
 
 def asyncapi() -> dict[str, Any]:
@@ -186,7 +153,7 @@ def asyncapi() -> dict[str, Any]:
     messages = {
         kind.__name__: {
             "contentType": "application/msgpack",
-            "summary": _text(kind).splitlines()[0],
+            "summary": text_of(kind).splitlines()[0],
             "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
             "examples": [{"payload": plain(EXAMPLES[kind])}],
         }
@@ -213,6 +180,7 @@ def pages() -> dict[Path, str]:
     return {
         HERE / "messages.md": messages_page(),
         HERE / "asyncapi.json": json.dumps(asyncapi(), ensure_ascii=False, indent=1) + "\n",
+        **manifest_pages(),
     }
 
 

@@ -5,22 +5,27 @@ from __future__ import annotations
 import pathlib
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from bus.errors import InputError, ManifestError, UnknownNameError
 from bus.messages import Manifest
-from manifests.faults import faults_of, wrong_values
+from manifests.faults import faults_of
+from manifests.ordered import Ordered
+from manifests.original import modernise
 from manifests.reading import MAX_BYTES, Document, Fault, parse, write
-from manifests.version import meets, normalise, order, parse_reference
+from manifests.rules import wrong_values
+from manifests.runnable import not_runnable, seen_by
+from manifests.version import key, normalise, parse_reference
 
 PACKAGE_URL = "package://mlmodelscope/manifests/models/"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_PLACEHOLDER_CODE = re.compile(r"\[*\s*code\s*\]*", re.IGNORECASE)
+SHOWN_VERSIONS = 12
+"""How many versions an error names; it always says how many more there are."""
 
 
 class UnmetVersionError(InputError):
@@ -42,9 +47,10 @@ def read(what: pathlib.Path | str, source: str = "") -> Manifest:
     """A manifest from a file (a Path) or from YAML text; ManifestError lists every fault."""
     if isinstance(what, pathlib.Path):
         source = source or str(what)
-        what = _text_of(what, source)
+        what = text_of(what, source)
     source = source or "manifest"
     document = parse(what, source)
+    modernise(document)
     try:
         manifest = msgspec.convert(document.data, Manifest, strict=False)
     except (msgspec.ValidationError, RecursionError):
@@ -55,7 +61,8 @@ def read(what: pathlib.Path | str, source: str = "") -> Manifest:
     return replace(manifest, version=normalise(manifest.version))
 
 
-def _text_of(path: pathlib.Path, source: str) -> str:
+def text_of(path: pathlib.Path, source: str) -> str:
+    """A manifest file's text; InputError or ManifestError where it cannot be read."""
     try:
         if path.stat().st_size > MAX_BYTES:
             text = f"{source}: larger than {MAX_BYTES} bytes: expected a manifest in YAML"
@@ -98,120 +105,138 @@ def _default(info: msgspec.structs.FieldInfo) -> Any:
     return made() if callable(made) else info.default
 
 
-# ------------------------------------------------------------------ runnable or not
-
-
-def not_runnable(manifest: Manifest) -> str:
-    """Why a manifest cannot be run, or "" where nothing in it stands against that."""
-    for name in ("preprocess", "postprocess"):
-        if code := _text_in(getattr(manifest, name)):
-            if _PLACEHOLDER_CODE.fullmatch(code):
-                return f"{name} is a placeholder ([[code]]): put the steps in its place"
-            return f"{name}: custom code is not supported in this version"
-    for field, url in _urls(manifest):
-        if "…" in url or "..." in url:
-            return f"{field} is a placeholder ({url}): put the whole address in its place"
-    if manifest.model.is_archive:
-        return "model.is_archive: archives are not unpacked in this version: name the files"
-    if not manifest.model.graph_path:
-        return "model.graph_path is missing: say where the model's file is"
-    return ""
-
-
-def _text_in(code: Any) -> str:
-    if isinstance(code, list):
-        return " ".join(text for item in code if (text := _text_in(item)))
-    return str(code).strip()
-
-
-def _urls(manifest: Manifest) -> list[tuple[str, str]]:
-    model = manifest.model
-    urls = [(f"model.{n}", getattr(model, n)) for n in ("base_url", "graph_path", "weights_path")]
-    for index, output in enumerate(manifest.outputs):
-        for name in ("url", "features_url"):
-            urls.append((f"outputs[{index}].parameters.{name}", getattr(output.parameters, name)))
-    urls += [(f"samples[{i}].url", sample.url) for i, sample in enumerate(manifest.samples)]
-    return urls
-
-
 # ------------------------------------------------------------------ the catalog
 
 
-class Catalog:
-    """The manifests that are known, by name; two frameworks may share a name and a version."""
+class Library(Protocol):
+    """Models besides those that were added, each made when its name is asked for."""
 
-    def __init__(self, manifests: list[Manifest] | None = None) -> None:
-        self._by_name: dict[str, dict[tuple[str, str], Manifest]] = defaultdict(dict)
-        for manifest in manifests or []:
+    def names(self) -> Iterable[str]:
+        """Every name that is listed."""
+
+    def find(self, name: str) -> Manifest | None:
+        """The model of a name, whatever its case."""
+
+
+class Catalog:
+    """The manifests that are known, by name; resolving looks at one name's newest first.
+
+    user: who asks, and so whose private models count; None is the system itself. zoo: what was
+    added under the same name, version and framework stands in the place of its models.
+    """
+
+    def __init__(self, manifests: Iterable[Manifest] = (), zoo: Library | None = None) -> None:
+        self._by_name: dict[str, Ordered] = defaultdict(Ordered)
+        self._zoo, self._met = zoo, set[str]()
+        for manifest in manifests:
             self.add(manifest)
 
     def add(self, manifest: Manifest) -> None:
         """Know a manifest, in place of one of the same name, version and framework."""
         manifest = check(manifest, manifest.name or "manifest")
-        self._by_name[manifest.name.casefold()][_variant(manifest)] = manifest
+        self._by_name[manifest.name.casefold()].add(manifest)
 
     def remove(self, manifest: Manifest) -> None:
         """Forget a manifest; nothing happens if it is not known."""
-        name = manifest.name.casefold()
-        versions = self._by_name.get(name, {})
-        versions.pop(_variant(manifest), None)
-        if not versions:
-            self._by_name.pop(name, None)
+        known = self._by_name.get(manifest.name.casefold(), Ordered())
+        known.remove(manifest)
+        self._met.discard(manifest.name.casefold())
+        if not len(known):
+            self._by_name.pop(manifest.name.casefold(), None)
 
-    def names(self) -> list[str]:
+    def names(self, user: str | None = None) -> list[str]:
         """Every name, as its newest version writes it."""
-        return sorted((_newest_first(v)[0].name for v in self._by_name.values()), key=str.casefold)
+        for name in self._zoo.names() if self._zoo is not None else ():
+            self._meet(name)
+        firsts = (_first_seen(known, user) for known in self._by_name.values())
+        return sorted((m.name for m in firsts if m is not None), key=str.casefold)
 
-    def all(self) -> list[Manifest]:
+    def all(self, user: str | None = None) -> list[Manifest]:
         """Every manifest, by name, newest version first."""
-        return [m for name in self.names() for m in _newest_first(self._by_name[name.casefold()])]
+        return [
+            manifest
+            for name in self.names(user)
+            for manifest in self._by_name[name.casefold()].all()
+            if seen_by(manifest, user)
+        ]
 
-    def versions(self, reference: str) -> list[Manifest]:
+    def versions(self, reference: str, user: str | None = None) -> list[Manifest]:
         """Every manifest that a `name` or `name@range` means, newest first."""
-        name, wanted = parse_reference(reference)
-        known = self._by_name.get(name.casefold())
-        if not known:
-            raise UnknownNameError("model", name, self.names())
-        met = [m for m in _newest_first(known) if meets(m.version, wanted)]
+        known, wanted = self._known(reference, user)
+        met = [m for m in known.within(wanted) if seen_by(m, user)]
         if not met:
-            there = ", ".join(dict.fromkeys(m.version for m in _newest_first(known)))
-            raise UnmetVersionError(f"no version of {name} meets {wanted}; there is: {there}")
+            raise _unmet(known, wanted, user)
         return met
 
     def candidates(
-        self, reference: str, wanted: Callable[[str], bool] | None = None
+        self,
+        reference: str,
+        wanted: Callable[[str], bool] | None = None,
+        user: str | None = None,
     ) -> list[Manifest]:
         """The newest runnable version that `reference` means, in each framework that has it.
 
         wanted: asked with a framework's name, it narrows the choice where it leaves any.
         """
-        met = self.versions(reference)
-        met = [m for m in met if wanted is None or wanted(m.framework.name)] or met
-        runnable = [m for m in met if not not_runnable(m)]
-        if not runnable:
-            first = met[0]
-            raise NotRunnableError(f"{first.name} {first.version}: {not_runnable(first)}")
-        # A release before a pre-release, as newest() has it.
-        return [m for m in runnable if m.version == runnable[0].version]
+        known, text = self._known(reference, user)
+        for narrow in (wanted, None) if wanted is not None else (None,):
+            met = (
+                manifest
+                for manifest in known.within(text)
+                if seen_by(manifest, user) and (narrow is None or narrow(manifest.framework.name))
+            )
+            if found := _newest_runnable(met):
+                return found
+        raise _unmet(known, text, user)
 
-    def resolve(self, reference: str) -> Manifest:
+    def resolve(self, reference: str, user: str | None = None) -> Manifest:
         """The newest runnable version that `name` or `name@range` means."""
-        return self.candidates(reference)[0]
+        return self.candidates(reference, user=user)[0]
+
+    def _known(self, reference: str, user: str | None) -> tuple[Ordered, str]:
+        name, wanted = parse_reference(reference)
+        self._meet(name)
+        known = self._by_name.get(name.casefold())
+        if known is None or _first_seen(known, user) is None:
+            raise UnknownNameError("model", name, self.names(user))
+        return known, wanted
+
+    def _meet(self, name: str) -> None:
+        """Know the zoo's model of this name, unless another stands in its place."""
+        name = name.casefold()
+        if self._zoo is None or name in self._met:
+            return
+        self._met.add(name)
+        if (manifest := self._zoo.find(name)) is not None:
+            self._by_name[name].add(manifest, unless_held=True)
 
 
-def _variant(manifest: Manifest) -> tuple[str, str]:
-    return normalise(manifest.version), manifest.framework.name.casefold()
+def _first_seen(known: Ordered, user: str | None) -> Manifest | None:
+    return next((manifest for manifest in known.all() if seen_by(manifest, user)), None)
 
 
-def _newest_first(versions: dict[tuple[str, str], Manifest]) -> list[Manifest]:
-    """Releases before pre-releases, each newest first; frameworks in the order of their names."""
-    by_framework = sorted(versions.values(), key=lambda m: m.framework.name.casefold())
+def _newest_runnable(met: Iterator[Manifest]) -> list[Manifest]:
+    """Of manifests newest first: those of the first runnable one's version; none of none."""
+    first: Manifest | None = None
+    found: list[Manifest] = []
+    for manifest in met:
+        first = first or manifest
+        if found and key(manifest.version) != key(found[0].version):
+            break
+        if not not_runnable(manifest) and manifest.version == (found or [manifest])[0].version:
+            found.append(manifest)
+    if first is not None and not found:
+        raise NotRunnableError(f"{first.name} {first.version}: {not_runnable(first)}")
+    return found
 
-    def rank(manifest: Manifest) -> Any:
-        version = order(manifest.version)
-        return version.prerelease is None, version
 
-    return sorted(by_framework, key=rank, reverse=True)
+def _unmet(known: Ordered, wanted: str, user: str | None) -> UnmetVersionError:
+    there = [manifest for manifest in known.all() if seen_by(manifest, user)]
+    versions = list(dict.fromkeys(manifest.version for manifest in there))
+    text = ", ".join(versions[:SHOWN_VERSIONS])
+    if len(versions) > SHOWN_VERSIONS:
+        text += f" and {len(versions) - SHOWN_VERSIONS} more"
+    return UnmetVersionError(f"no version of {there[0].name} meets {wanted}; there is: {text}")
 
 
 # ------------------------------------------------------------------ what comes with the package
@@ -230,22 +255,32 @@ def shipped() -> list[Manifest]:
 def _from_package(manifest: Manifest) -> Manifest:
     model = manifest.model
     if not model.base_url:
-        graph, weights = _absolute(model.graph_path), _absolute(model.weights_path)
+        graph, weights = absolute(model.graph_path), absolute(model.weights_path)
         model = replace(model, graph_path=graph, weights_path=weights)
+    else:
+        model = replace(model, base_url=absolute(model.base_url))
+    inputs = [
+        replace(
+            one,
+            parameters=replace(one.parameters, tokenizer=absolute(one.parameters.tokenizer)),
+        )
+        for one in manifest.inputs
+    ]
     outputs = [
         replace(
             output,
             parameters=replace(
                 output.parameters,
-                url=_absolute(output.parameters.url),
-                features_url=_absolute(output.parameters.features_url),
+                url=absolute(output.parameters.url),
+                features_url=absolute(output.parameters.features_url),
             ),
         )
         for output in manifest.outputs
     ]
-    samples = [replace(sample, url=_absolute(sample.url)) for sample in manifest.samples]
-    return replace(manifest, model=model, outputs=outputs, samples=samples)
+    samples = [replace(sample, url=absolute(sample.url)) for sample in manifest.samples]
+    return replace(manifest, model=model, inputs=inputs, outputs=outputs, samples=samples)
 
 
-def _absolute(path: str) -> str:
-    return path if not path or _SCHEME.match(path) else PACKAGE_URL + path.removeprefix("./")
+def absolute(path: str, folder_url: str = PACKAGE_URL) -> str:
+    """A path beside a shipped manifest as a package:// address; addresses stay as they are."""
+    return path if not path or _SCHEME.match(path) else folder_url + path.removeprefix("./")

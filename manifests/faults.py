@@ -6,15 +6,15 @@ Slow (jsonschema takes 0.2 s to import) and so only asked when reading has faile
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from bus.errors import InputError, nearest
+from bus.errors import nearest
 from bus.messages import Manifest
 from manifests.reading import Document, Fault, Path, field_name
-from manifests.version import check_range, normalise
+from manifests.rules import shown, wrong_values
 
 _WORDS = {
     "string": "text",
@@ -26,65 +26,21 @@ _WORDS = {
 }
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a manifest, made from its type."""
-    return msgspec.json.schema(Manifest)
+def schema(kind: type = Manifest) -> dict[str, Any]:
+    """The JSON Schema of a manifest (or of a dataset's), made from its type."""
+    return msgspec.json.schema(kind)
 
 
-def faults_of(document: Document) -> list[Fault]:
+def faults_of(document: Document, kind: type = Manifest) -> list[Fault]:
     """Every fault of a document, in the order of its lines."""
-    found = [*document.faults, *_against_schema(document), *wrong_values(document)]
+    found = [*document.faults, *_against_schema(document, kind), *wrong_values(document)]
     return sorted(dict.fromkeys(found), key=lambda fault: (fault.line, fault.field))
 
 
-def wrong_values(document: Document) -> Iterator[Fault]:
-    """What the types cannot say: names that are empty, versions and ranges that are none."""
-    for path, check in _CHECKS.items():
-        value = _at(document.data, path)
-        if isinstance(value, str) and (problem := check(value)):
-            yield Fault(document.line(path), field_name(path), problem)
-
-
-def _at(data: Any, path: Path) -> Any:
-    for part in path:
-        data = data.get(part) if isinstance(data, dict) else None
-    return data
-
-
-def _name(value: str) -> str:
-    if value.strip() and "@" not in value:
-        return ""
-    return f"expected a name without @ (got {_shown(value)})"
-
-
-def _version(value: str) -> str:
-    return _problem(normalise, value)
-
-
-def _range(value: str) -> str:
-    return _problem(check_range, value)
-
-
-def _problem(check: Callable[[str], object], value: str) -> str:
-    try:
-        check(value)
-    except InputError as exc:
-        return str(exc)
-    return ""
-
-
-_CHECKS: dict[Path, Callable[[str], str]] = {
-    ("name",): _name,
-    ("version",): _version,
-    ("framework", "name"): _name,
-    ("framework", "version"): _range,
-}
-
-
-def _against_schema(document: Document) -> Iterator[Fault]:
+def _against_schema(document: Document, kind: type) -> Iterator[Fault]:
     from jsonschema import Draft202012Validator
 
-    whole = schema()
+    whole = schema(kind)
     typed = _typed(document.data, whole, whole["$defs"])
     for error in Draft202012Validator(whole).iter_errors(typed):
         yield from _told(error, document)
@@ -141,13 +97,13 @@ def _told(error: Any, document: Document) -> Iterator[Fault]:
                     yield Fault(line, field_name((*path, missing)), "expected, and it is missing")
         case "enum":
             options = ", ".join(map(str, error.validator_value))
-            yield Fault(line, name, f"expected one of {options} (got {_shown(error.instance)})")
+            yield Fault(line, name, f"expected one of {options} (got {shown(error.instance)})")
         case "anyOf":
             options = " or ".join(_words(option) for option in error.validator_value)
-            yield Fault(line, name, f"expected {options} (got {_shown(error.instance)})")
+            yield Fault(line, name, f"expected {options} (got {shown(error.instance)})")
         case _:
             yield Fault(
-                line, name, f"expected {_words(error.schema)} (got {_shown(error.instance)})"
+                line, name, f"expected {_words(error.schema)} (got {shown(error.instance)})"
             )
 
 
@@ -163,10 +119,3 @@ def _words(wanted: dict[str, Any]) -> str:
     if kind == "array" and items:
         return f"a list of {_WORDS[items].split(' ', 1)[-1]}s".replace("texts", "text")
     return _WORDS.get(kind, "another value")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"

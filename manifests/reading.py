@@ -6,6 +6,7 @@ Text is untrusted: size, depth, aliases and repeated keys are checked before any
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,54 @@ class Document:
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """One value of a document and where it stands: what rules are written with.
+
+    Scalars may still be text, as YAML gave them; whatever is of another type than asked for is
+    empty here, for the types say so already.
+    """
+
+    document: Document
+    path: Path = ()
+    value: Any = None
+
+    def __getitem__(self, name: str) -> At:
+        """A member of a mapping; its value is None where there is none."""
+        inside = self.value.get(name) if isinstance(self.value, dict) else None
+        return At(self.document, (*self.path, name), inside)
+
+    def each(self) -> Iterator[At]:
+        """The items of a list."""
+        for index, item in enumerate(self.value if isinstance(self.value, list) else ()):
+            yield At(self.document, (*self.path, index), item)
+
+    def members(self) -> Iterator[tuple[str, At]]:
+        """The members of a mapping, by name."""
+        for name in self.value if isinstance(self.value, dict) else ():
+            yield str(name), self[name]
+
+    @property
+    def text(self) -> str:
+        """The value, if it is text."""
+        return self.value if isinstance(self.value, str) else ""
+
+    @property
+    def number(self) -> float | None:
+        """The value, if it is a finite number."""
+        if isinstance(self.value, bool) or not isinstance(self.value, str | int | float):
+            return None
+        try:
+            number = float(self.value)
+        except (ValueError, OverflowError):
+            return None
+        return number if math.isfinite(number) else None
+
+    def fault(self, text: str) -> Fault:
+        """Something that is wrong here."""
+        return Fault(self.document.line(self.path), field_name(self.path), text)
 
 
 def parse(text: str, source: str) -> Document:

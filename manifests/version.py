@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import nodesemver
 import semver
@@ -122,6 +123,49 @@ def meets(version: str, wanted: str) -> bool:
 def order(version: str) -> semver.Version:
     """What versions sort by."""
     return semver.Version.parse(normalise(version))
+
+
+Key = tuple[Any, ...]
+"""(major, minor, patch, before): plain tuples compare ten times faster than semver's objects."""
+
+
+@lru_cache(maxsize=65536)
+def key(version: str) -> Key:
+    """What versions sort by, as a tuple; the build does not count."""
+    parsed = order(version)
+    before = parsed.prerelease.split(".") if parsed.prerelease else []
+    return parsed.major, parsed.minor, parsed.patch, _before(before)
+
+
+def _before(labels: Iterable[str | int]) -> tuple[Any, ...]:
+    """A release comes after its pre-releases, numbers before words, fewer labels before more."""
+    parts = [(0, int(x), "") if str(x).isdigit() else (1, 0, str(x)) for x in labels]
+    return (0, *parts) if parts else (1,)
+
+
+@lru_cache(maxsize=4096)
+def bounds(wanted: str) -> tuple[tuple[Key | None, Key | None], ...]:
+    """Between which versions those of a range lie, for each of its alternatives; None: no end.
+
+    Both ends are inside, so what lies between is still to be held against the range.
+    """
+    parsed = _range(wanted)
+    if parsed is None:
+        return ((None, None),)
+    found = []
+    for comparators in parsed.set:
+        lows, highs = [], []
+        for one in comparators:
+            if not hasattr(one.semver, "major"):
+                continue  # anything
+            version = (one.semver.major, one.semver.minor, one.semver.patch)
+            ordered = (*version, _before(one.semver.prerelease or ()))
+            if one.operator in (">", ">=", "", "="):
+                lows.append(ordered)
+            if one.operator in ("<", "<=", "", "="):
+                highs.append(ordered)
+        found.append((max(lows, default=None), min(highs, default=None)))
+    return tuple(found)
 
 
 def newest(versions: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import UnknownNameError
 from mlmodelscope import cli_manifests as manifests
+from mlmodelscope import cli_models as known
 from mlmodelscope import cli_services as services
 from mlmodelscope.asked import Asked
 from mlmodelscope.exits import OK, USAGE
@@ -122,30 +123,6 @@ def evaluate(
         from mlmodelscope import evaluating
 
         return await evaluating.evaluate(client, asked, output, timeline)
-
-    return run(command, where)
-
-
-@app.command
-def models(model: str = "", *, output: Output = "table", where: Where = DEFAULT) -> int:
-    """List the models that can be evaluated.
-
-    For example:
-
-        mlmodelscope models
-
-        mlmodelscope models EfficientNet-Lite0 --output json
-
-    Parameters
-    ----------
-    model
-        Only this name, or `name@range`.
-    """
-
-    async def command(client: Client) -> int:
-        from mlmodelscope import listing
-
-        return await listing.models(client, model, output)
 
     return run(command, where)
 
@@ -275,6 +252,8 @@ def delete(evaluation: str, *, where: Where = DEFAULT) -> int:
     return run(command, where)
 
 
+app.command(known.models)
+app.command(known.model)
 app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)

@@ -177,9 +177,17 @@ class Client:
         evaluation.accepted = reply
         return evaluation
 
-    async def fits(self, model: str = "", wanted: Wanted | None = None) -> Fitting:
-        """Which nodes would run this, the first choice first, and why the others would not."""
-        request = Fits(model=model, wanted=wanted or Wanted())
+    async def fits(self, model: str | Manifest = "", wanted: Wanted | None = None) -> Fitting:
+        """Which nodes would run this, the first choice first, and why the others would not.
+
+        `places` of the answer are all the ways: each environment of each node, in each framework.
+        """
+        request = Fits(
+            user=self.user,
+            model=model if isinstance(model, str) else model.name,
+            manifest=model if isinstance(model, Manifest) else None,
+            wanted=wanted or Wanted(),
+        )
         reply = await self._bus.request(subjects.FITS, request, Fitting, Refused)
         if isinstance(reply, Refused):
             raise refusal(reply)
@@ -226,9 +234,10 @@ class Client:
         """Every node that is alive."""
         return (await self._bus.request(subjects.NODES, ListNodes(), Nodes)).nodes
 
-    async def models(self, model: str = "") -> Models:
-        """The known manifests, by name, newest first."""
-        return await self._bus.request(subjects.MODELS, ListModels(model=model), Models)
+    async def models(self, model: str = "", *, hidden: bool = False) -> Models:
+        """The known manifests, by name, newest first; hidden: those too that are not listed."""
+        request = ListModels(model=model, user=self.user, hidden=hidden)
+        return await self._bus.request(subjects.MODELS, request, Models)
 
     async def publish(self, model: Path | str | Manifest) -> Manifest:
         """Make a manifest (or a file of one) known to everyone by its name; what was published.

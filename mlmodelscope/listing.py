@@ -1,4 +1,4 @@
-"""The commands that list: models, nodes, history; and the one that forgets."""
+"""The commands that list nodes and history; and the one that forgets."""
 
 from __future__ import annotations
 
@@ -8,28 +8,6 @@ from typing import Any
 from bus.messages import FrameworkSeen, HistoryRow
 from mlmodelscope.client import Client
 from mlmodelscope.tables import Column, ago, gib, milliseconds, print_rows
-
-
-async def models(client: Client, model: str, output: str) -> int:
-    """The known models, one row a version."""
-    async with client:
-        known = await client.models(model)
-    rows = [
-        {
-            "name": manifest.name,
-            "version": manifest.version,
-            "framework": f"{manifest.framework.name} {manifest.framework.version}".strip(),
-            "task": manifest.task,
-            "license": manifest.license,
-            "samples": len(manifest.samples),
-            "note": known.not_runnable.get(f"{manifest.name}@{manifest.version}", ""),
-            "description": manifest.description.strip(),
-        }
-        for manifest in known.models
-    ]
-    columns = [Column(name) for name in ("name", "version", "framework", "task", "license")]
-    print_rows(output, rows, [*columns, Column("samples", right=True), Column("note")])
-    return 0
 
 
 async def nodes(client: Client, output: str) -> int:
@@ -116,7 +94,8 @@ def _history_row(row: HistoryRow) -> dict[str, Any]:
         "framework": f"{row.framework} {row.framework_version}".strip(),
         "node": row.node_id,
         "state": row.state,
-        "text": row.text,
+        "text": row.text or ("" if row.weights == "trained" else f"weights: {row.weights}"),
+        "weights": row.weights,
         "batch_sizes": [run.batch_size for run in shallow],
         "median_ns": [run.median_ns for run in shallow],
     }

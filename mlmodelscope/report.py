@@ -12,10 +12,13 @@ from typing import Any
 import msgspec
 from rich.markup import escape
 
+from analysis.claims import ClaimRow
 from analysis.layers import LayerRow
 from analysis.summary import Result
 from collector.timeline import Timeline
 from mlmodelscope.tables import Column, console, gib, ms, table
+
+UNTRAINED = "good for timing, never for accuracy"
 
 
 def print_result(result: Result, layers: Sequence[LayerRow], timeline: Timeline | None) -> None:
@@ -26,12 +29,16 @@ def print_result(result: Result, layers: Sequence[LayerRow], timeline: Timeline 
         out.print(f"[bold red]{result.state}[/]")
         for failure in result.failures:
             out.print(f"[red]{escape(failure.kind)}[/] {escape(failure.text)}")
+    if result.weights != "trained":
+        out.print(f"[yellow]weights: {escape(result.weights)}[/]: {UNTRAINED}")
     if result.predictions:
-        out.print(table(_predictions(result), PREDICTIONS, "\nWhat it says"))
+        out.print(table(_predictions(result), PREDICTIONS, f"\nWhat it says{_marked(result)}"))
     if result.latency:
         out.print(table(_latency(result), LATENCY, "How fast it is", mark="best"))
         for line in _latency_notes(result):
             out.print(line)
+    for line in claim_lines(result.claims):
+        out.print(line)
     if layers:
         out.print(
             table([_layer(row) for row in layers], LAYERS, f"\n{_layers_title(result, layers)}")
@@ -165,6 +172,32 @@ def _where(result: Result) -> str:
         f"node {result.node_id}",
     ]
     return "· " + " · ".join(escape(part) for part in parts if part)
+
+
+def _marked(result: Result) -> str:
+    return "" if result.weights == "trained" else f" (weights: {result.weights}: it means nothing)"
+
+
+def claim_lines(claims: Sequence[ClaimRow]) -> list[str]:
+    """Each of the author's claims beside what was measured."""
+    return [escape(_claim_line(row)) for row in claims]
+
+
+def _claim_line(row: ClaimRow) -> str:
+    batch = f"batch {row.batch_size}" if row.batch_size else ""
+    about = ", ".join(part for part in (batch, row.on, row.source) if part)
+    line = f"claimed {row.metric} {_amount(row.claimed, row.unit)}"
+    line += f" ({about})" if about else ""
+    if row.measured is None:
+        return f"{line}: {row.why}"
+    line += f", measured {_amount(row.measured, row.unit)}"
+    return (
+        f"{line}: ×{row.ratio:.2f}" if row.ratio is not None else f"{line}: not compared, {row.why}"
+    )
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:.4g} {unit}".strip()
 
 
 def _latency_notes(result: Result) -> list[str]:

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bus.codec import digest
+from bus.claims import claims_of
+from bus.codec import content_digest
 from bus.errors import AssetError, MLModelScopeError
 from bus.messages import (
     LEVELS,
@@ -119,13 +120,15 @@ class Execution:
             incarnation=node.incarnation,
             model=job.manifest.name,
             model_version=job.manifest.version,
-            model_digest=digest(job.manifest),
+            model_digest=content_digest(job.manifest),
             framework=job.framework,
             framework_version=job.framework_version,
             environment=job.environment,
             requested=job.settings,
             runs=job.runs,
             node=node,
+            weights=job.manifest.model.weights,
+            claims=claims_of(job.manifest),
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         command = await self._command()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import chrome_trace, latency, layers, overhead, summary
+from analysis import chrome_trace, claims, latency, layers, overhead, summary
 from bus import subjects
 from collector import collector
 from coordinator import coordinator
@@ -73,7 +73,7 @@ def test_every_variable_that_is_read_is_documented() -> None:
                     assert name in COMMANDS or name == "MLMS_", f"{path.name}: {name}"
 
 
-@pytest.mark.parametrize("module", [chrome_trace, latency, layers, overhead, summary])
+@pytest.mark.parametrize("module", [chrome_trace, claims, latency, layers, overhead, summary])
 def test_every_analysis_is_documented(module) -> None:  # type: ignore[no-untyped-def]
     page = (ROOT / "docs" / "analyses.md").read_text()
     known = [

@@ -142,7 +142,9 @@ def test_a_models_samples_stand_in_for_inputs(
     model: Callable[..., Manifest],
     registry: Registry,
 ) -> None:
-    sample = Sample(url="package://scikit_image/skimage/data/coffee.png", checksum="sha256:00")
+    sample = Sample(
+        url="package://scikit_image/skimage/data/coffee.png", checksum="sha256:" + "00" * 32
+    )
     request = request_for(manifest=model(samples=[sample]), inputs=[], user="me", seed=3)
     plan = admit(request, Catalog(), registry, {})
     assert isinstance(plan, Plan)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bus.messages import (
     Device,
@@ -144,6 +145,95 @@ def test_fit(
     found = fit(model(), Wanted(**wanted), node("n1", **fields))
     assert [(f.constraint, f.wanted, f.has) for f in found.failures] == failed
     assert (found.framework is None) == bool(failed)
+
+
+CODE = "def run(context, data):\n    return data"
+ALLOWING = "a node that allows a manifest's code (--allow-code)"
+VISION = {"torchvision": "0.28.0", "timm": "1.0.9"}
+
+
+def asking(*requires: str) -> ModelResources:
+    return ModelResources(constructor="torchvision.models:resnet18", requires=list(requires))
+
+
+@pytest.mark.parametrize(
+    ("of_model", "wanted", "fields", "failed"),
+    [
+        pytest.param(
+            {"preprocess": CODE},
+            {},
+            {},
+            [("code", ALLOWING, "a node that does not")],
+            id="code where it is not allowed",
+        ),
+        pytest.param({"preprocess": CODE}, {}, {"allow_code": True}, [], id="code where it is"),
+        pytest.param(
+            {"model": asking("torchvision>=0.20", "timm")},
+            {},
+            {"frameworks": [replace(ort("1.31.1"), packages=VISION)]},
+            [],
+            id="the packages that it requires",
+        ),
+        pytest.param(
+            {"model": asking("torchvision>=0.30", "Keras_CV")},
+            {},
+            {"frameworks": [replace(ort("1.31.1"), packages=VISION, environment="torch")]},
+            [
+                ("package torchvision", ">=0.30", "0.28.0"),
+                ("package Keras_CV", "any version", "not in environment torch"),
+            ],
+            id="packages that it has not, or not of that version",
+        ),
+        pytest.param(
+            {"model": asking("Torch.Vision")},
+            {},
+            {"frameworks": [ort("1.31.1"), replace(ort("1.13.0"), packages={"torch-vision": "1"})]},
+            [],
+            id="an older build whose environment has it",
+        ),
+        pytest.param(
+            {},
+            {"environment": "b"},
+            {"frameworks": [ort("1.31.1"), replace(ort("1.13.0"), environment="a")]},
+            [("environment", "b", "onnxruntime 1.31.1 in default, onnxruntime 1.13.0 in a")],
+            id="an environment that it has not",
+        ),
+    ],
+)
+def test_code_packages_and_environments(
+    model: Callable[..., Manifest],
+    node: Callable[..., NodeAnnounced],
+    of_model: dict[str, Any],
+    wanted: dict[str, Any],
+    fields: dict[str, Any],
+    failed: list[tuple[str, str, str]],
+) -> None:
+    found = fit(model(**of_model), Wanted(**wanted), node("n1", **fields))
+    assert [(f.constraint, f.wanted, f.has) for f in found.failures] == failed
+    assert bool(found.builds) == (not failed)
+
+
+def test_nodes_that_allow_code_are_not_alike_to_those_that_do_not(
+    model: Callable[..., Manifest], node: Callable[..., NodeAnnounced]
+) -> None:
+    registry = Registry()
+    for index in range(4):
+        registry.announced(f"n{index}", node(f"n{index}", incarnation="i", allow_code=index > 2))
+        registry.heard(f"n{index}", "i")
+    surveyed = survey(model(postprocess=CODE), Wanted(), registry.kinds())
+    assert in_order(surveyed, {}) == ["n3"]
+    assert [group.count for group in misfits(surveyed)] == [3]
+
+
+def test_every_build_that_would_run_it_is_named_the_chosen_one_first(
+    model: Callable[..., Manifest], node: Callable[..., NodeAnnounced]
+) -> None:
+    old, new = ort("1.13.0", "cpu", "gpu"), replace(ort("1.31.1"), environment="new")
+    here = node("n1", frameworks=[old, new, ort("0.1.0")], devices=GPU)
+    found = fit(model(), Wanted(), here)
+    assert found.builds == (new, old) and found.framework == new
+    assert fit(model(), Wanted(device="gpu"), here).builds == (old,)
+    assert fit(model(), Wanted(environment="new"), here).builds == (new,)
 
 
 def test_the_newest_build_that_both_ranges_admit_runs_it(

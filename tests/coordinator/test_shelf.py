@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,8 +13,14 @@ from msgspec.structs import replace
 from bus import subjects
 from bus.connection import Bus
 from bus.messages import (
+    Accepted,
     Done,
+    Evaluate,
+    Fits,
+    Fitting,
+    FrameworkSeen,
     FrameworkWanted,
+    Input,
     ListModels,
     Manifest,
     ModelResources,
@@ -31,18 +38,21 @@ Model = Callable[..., Manifest]
 SHIPPED = "EfficientNet-Lite0"
 
 
-async def publish(bus: Bus, manifest: Manifest) -> Done | Refused:
-    request = Publish(manifest=manifest, user="ann")
+async def publish(bus: Bus, manifest: Manifest, user: str = "ann") -> Done | Refused:
+    request = Publish(manifest=manifest, user=user)
     return await bus.request(subjects.PUBLISH, request, Done, Refused)
 
 
-async def unpublish(bus: Bus, name: str, version: str, framework: str = "") -> Done | Refused:
-    request = Unpublish(name=name, version=version, framework=framework, user="ann")
+async def unpublish(
+    bus: Bus, name: str, version: str, framework: str = "", user: str = "ann"
+) -> Done | Refused:
+    request = Unpublish(name=name, version=version, framework=framework, user=user)
     return await bus.request(subjects.UNPUBLISH, request, Done, Refused)
 
 
-async def listed(bus: Bus, model: str = "") -> Models:
-    return await bus.request(subjects.MODELS, ListModels(model=model), Models)
+async def listed(bus: Bus, model: str = "", user: str = "ann", hidden: bool = False) -> Models:
+    request = ListModels(model=model, user=user, hidden=hidden)
+    return await bus.request(subjects.MODELS, request, Models)
 
 
 async def test_published_known_to_all_and_withdrawn(
@@ -59,7 +69,7 @@ async def test_published_known_to_all_and_withdrawn(
     assert isinstance(again, Done) and "already" in again.text
     bucket = await bus.bucket(subjects.MANIFESTS_BUCKET)
     got = await bucket.get(manifest_key(model()))
-    assert got is not None and got[0] == Models(models=[model()])
+    assert got is not None and got[0] == Models(models=[model(owner="ann")])
     assert isinstance(await unpublish(bus, "alexnet", "1", "ONNXRuntime"), Done)
     await eventually(lambda: other.status()["models"] == known)
     assert (await listed(bus, "AlexNet")).models == []
@@ -137,7 +147,7 @@ async def test_a_withdrawn_model_of_the_package_stays_withdrawn(
     assert isinstance(await publish(bus, manifest), Done)
     bucket = await bus.bucket(subjects.MANIFESTS_BUCKET)
     got = await bucket.get(manifest_key(manifest))
-    assert got is not None and got[0] == Models(models=[manifest])
+    assert got is not None and got[0] == Models(models=[replace(manifest, owner="ann")])
 
 
 @pytest.mark.parametrize(
@@ -184,4 +194,89 @@ async def test_of_many_at_once_one_is_published(
     assert len(won) == 1
     bucket = await bus.bucket(subjects.MANIFESTS_BUCKET)
     got = await bucket.get(manifest_key(model()))
-    assert got is not None and got[0] == Models(models=won)
+    assert got is not None and got[0] == Models(models=[replace(won[0], owner="ann")])
+
+
+# ------------------------------------------------------------------ whose it is, who sees it
+
+
+async def test_a_private_model_is_as_if_unknown_to_others(
+    bus: Bus, coordinator_on: Start, player: Any, model: Model, eventually: Eventually
+) -> None:
+    coordinator, _ = await coordinator_on(), await player("n1")
+    await eventually(lambda: coordinator.status()["nodes"] == ["n1"])
+    secret = model("Secret", visibility="private")
+    assert isinstance(await publish(bus, secret), Done)
+    names = {m.name for m in (await listed(bus)).models}
+    assert "Secret" in names
+    assert names - {m.name for m in (await listed(bus, user="bob")).models} == {"Secret"}
+    for user, seen in (("ann", 1), ("bob", 0)):
+        assert len((await listed(bus, "Secret", user)).models) == seen
+        evaluate = Evaluate(
+            evaluation_id=uuid.uuid4().hex,
+            user=user,
+            model="Secret",
+            inputs=[Input(name="a", data=b"a")],
+        )
+        for subject, request in (
+            (subjects.EVALUATE, evaluate),
+            (subjects.FITS, Fits(model="Secret", user=user)),
+        ):
+            answer = await bus.request(subject, request, Accepted, Fitting, Refused)
+            unknown = isinstance(answer, Refused) and answer.kind == "unknown_model"
+            assert unknown == (not seen), answer
+    refused = await unpublish(bus, "Secret", "1.0.0", user="bob")
+    assert isinstance(refused, Refused) and refused.kind == "unknown_model"
+    # Another's of the same name stands beside it, and neither is in the other's way.
+    assert isinstance(await publish(bus, model("Secret", description="bob's"), "bob"), Done)
+    assert [m.description for m in (await listed(bus, "Secret", "bob")).models] == ["bob's"]
+    assert len((await listed(bus, "Secret")).models) == 2
+    assert isinstance(await unpublish(bus, "Secret", "1.0.0"), Done)
+    assert [m.owner for m in (await listed(bus, "Secret")).models] == ["bob"]
+
+
+async def test_only_its_owner_withdraws_a_model(
+    bus: Bus, coordinator_on: Start, model: Model
+) -> None:
+    await coordinator_on()
+    await publish(bus, model())
+    again = await publish(bus, model(), "bob")  # the same content, whoever brings it
+    assert isinstance(again, Done) and "already" in again.text
+    refused = await unpublish(bus, "AlexNet", "1.0.0", user="bob")
+    assert isinstance(refused, Refused) and "belongs to ann" in refused.text
+    assert isinstance(await unpublish(bus, "AlexNet", "1.0.0"), Done)
+
+
+async def test_a_hidden_model_is_not_listed_unless_asked_for(
+    bus: Bus, coordinator_on: Start, model: Model
+) -> None:
+    await coordinator_on()
+    await publish(bus, model("Ghost", hidden=True))
+    assert "Ghost" not in {m.name for m in (await listed(bus)).models}
+    assert "Ghost" in {m.name for m in (await listed(bus, hidden=True)).models}
+    assert [m.name for m in (await listed(bus, "ghost")).models] == ["Ghost"]
+
+
+async def test_every_way_to_run_a_model_is_told(
+    bus: Bus, coordinator_on: Start, player: Any, model: Model, eventually: Eventually
+) -> None:
+    coordinator = await coordinator_on()
+    builds = [
+        FrameworkSeen(name="onnxruntime", version="1.31.1", devices=["cpu"]),
+        FrameworkSeen(name="onnxruntime", version="1.20.0", devices=["cpu"], environment="old"),
+        FrameworkSeen(name="pytorch", version="2.13.0", devices=["cpu"], environment="torch"),
+    ]
+    await player("n1", frameworks=builds)
+    await player("n2", cores=2)
+    await player("n3", frameworks=[])
+    await eventually(lambda: coordinator.status()["nodes"] == ["n1", "n2", "n3"])
+    for framework in ("onnxruntime", "pytorch"):
+        await publish(bus, model(framework=FrameworkWanted(name=framework)))
+    found = await bus.request(subjects.FITS, Fits(model="AlexNet", user="ann"), Fitting)
+    assert found.nodes == ["n1", "n2"]
+    assert [(p.node_id, p.framework, p.framework_version, p.environment) for p in found.places] == [
+        ("n1", "onnxruntime", "1.31.1", "default"),
+        ("n1", "onnxruntime", "1.20.0", "old"),
+        ("n1", "pytorch", "2.13.0", "torch"),
+        ("n2", "onnxruntime", "1.31.1", "default"),
+    ]

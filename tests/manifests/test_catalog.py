@@ -101,6 +101,7 @@ model: [x]
         "bad.yml:5: framework.name: expected, and it is missing",
         "bad.yml:6: framework.nam: unknown field; did you mean name?",
         "bad.yml:7: framework.version: '~=3' is no version range",
+        "bad.yml:11: inputs[0].parameters.dimensions: expected 3 (channels, height, width)",
         "bad.yml:11: inputs[0].parameters.dimensions[1]: expected a whole number (got 'a')",
         "bad.yml:12: inputs[0].parameters.layout: expected one of CHW, HWC, NCHW, NHWC",
         "bad.yml:13: inputs[0].parameters.mean: expected a number or a list of numbers",
@@ -175,10 +176,17 @@ def test_check_looks_at_a_manifest_that_came_as_a_message() -> None:
     [
         ({}, ""),
         ({"preprocess": [["code"]]}, "placeholder"),
-        ({"preprocess": "def f(x): return x"}, "not supported in this version"),
+        ({"preprocess": "def run(context, data):\n    return data"}, ""),
+        ({"preprocess": "def f(x): return x"}, "defines run(context, data); it defines f"),
+        ({"after_postprocess": "def run("}, "not Python: line 1"),
+        ({"before_preprocess": ["import os"]}, "expected Python as text"),
         ({"postprocess": "[[code]]"}, "placeholder"),
         ({"model": ModelResources()}, "graph_path is missing"),
-        ({"model": ModelResources(graph_path="a.tgz", is_archive=True)}, "archives are not"),
+        ({"model": ModelResources(constructor="a.b:c")}, ""),
+        (
+            {"model": ModelResources(graph_path="a", base_url="https://x/a.tgz", is_archive=True)},
+            "",
+        ),
         ({"model": ModelResources(graph_path="https://…/a.onnx")}, "placeholder"),
         ({"model": ModelResources(graph_path="a", weights_path="https://.../w")}, "placeholder"),
         ({"framework": FrameworkWanted(name="never heard of")}, ""),
@@ -226,9 +234,9 @@ def test_two_frameworks_side_by_side() -> None:
 
 
 def test_the_newest_version_that_can_be_run() -> None:
-    empty = replace(small(version="2.0"), model=ModelResources())
+    empty = replace(small(version="2.0"), preprocess="[[code]]")
     assert Catalog([small(), empty]).resolve("m").version == "1.0.0"
-    with pytest.raises(NotRunnableError, match=r"m 2\.0\.0: model\.graph_path is missing"):
+    with pytest.raises(NotRunnableError, match=r"m 2\.0\.0: preprocess is a placeholder"):
         Catalog([empty]).resolve("m")
 
 

@@ -68,7 +68,8 @@ def test_own_manifest_with_its_files_and_own_photograph(mlms, tmp_path: Path) ->
     model = mlms("models", MODEL, "--output", "json")
     assert model.returncode == 0
     text = (SHIPPED / "efficientnet-lite0.yml").read_text()
-    (tmp_path / "mine.yml").write_text(text.replace(f"name: {MODEL}", "name: Mine"))
+    claims = "claims: [{metric: latency, value: 1, unit: s, batch_size: 1, on: an abacus}]\n"
+    (tmp_path / "mine.yml").write_text(text.replace(f"name: {MODEL}", "name: Mine") + claims)
     (tmp_path / "efficientnet-lite0.onnx").write_bytes(
         (SHIPPED / "efficientnet-lite0.onnx").read_bytes()
     )
@@ -76,7 +77,12 @@ def test_own_manifest_with_its_files_and_own_photograph(mlms, tmp_path: Path) ->
     done = mlms("evaluate", "mine.yml", *QUICK, "--input", photo, "--output", "json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["model"] == "Mine"
+    assert result["model"] == "Mine" and result["weights"] == "trained"
+    (claim,) = result["claims"]
+    median_s = result["latency"][0]["p50_ns"] / 1e9
+    assert claim["measured"] == pytest.approx(median_s) and claim["ratio"] == claim["measured"]
+    shown = mlms("show", result["evaluation_id"]).stdout
+    assert "claimed latency 1 s (batch 1, an abacus), measured 0.0" in shown
     assert result["predictions"][0]["classes"][0]["label"] == "daisy"
 
 
