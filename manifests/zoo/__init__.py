@@ -13,6 +13,8 @@ from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
+from platformdirs import user_data_path
+
 from bus.errors import InputError
 from bus.messages import Manifest
 from manifests.zoo.making import LIBRARIES, make
@@ -86,6 +88,11 @@ class Zoo:
         except InputError as exc:
             log.warning("list left out", extra={"error": str(exc)})
             return None
+
+
+def zoo_folder(home: str | Path) -> Path:
+    """Where a data folder (empty: the user's own) keeps lists of its own."""
+    return (Path(home) if home else user_data_path("mlmodelscope")) / "zoo"
 
 
 def _shipped(library: str) -> Listed | None:
