@@ -40,7 +40,7 @@ from bus.messages import (
 from predictor_node.assets import Assets, AssetsInUse
 from predictor_node.execution import WorkerFailed
 from predictor_node.handles import Handles, Held, WarmError
-from predictor_node.model_files import ModelFiles, described, fetch_model
+from predictor_node.model_files import described, fetch_model
 from predictor_node.process import Environment, Worker, WorkerDied
 
 log = logging.getLogger(__name__)
@@ -197,15 +197,22 @@ class Warm:
             assets = opening.enter_context(self.assets.in_use())
             async with _until(deadline_s, f"the files of {manifest.name}"):
                 files = await fetch_model(manifest, assets, assets.fetch, assets.unpacked)
-            opened = await self._hold(request, plugin, files, assets)
+            target = {
+                "framework": request.framework,
+                "plugin": plugin,
+                "allow_code": environment.allow_code,
+                "settings": request.settings,
+                **described(manifest, files),
+            }
+            opened = await self._hold(request, target, assets.release)
             opening.pop_all()  # in use until the handle is forgotten
         return opened
 
     async def _hold(
-        self, request: OpenHere, plugin: str, files: ModelFiles, assets: AssetsInUse
+        self, request: OpenHere, target: dict[str, Any], let_go: Callable[[], None]
     ) -> Opened:
-        """Have a worker open what is at hand."""
-        manifest, handle = request.manifest, uuid.uuid4().hex
+        """Have a worker open a model whose files are at hand."""
+        handle = uuid.uuid4().hex
         while len(self._handles) >= self.limits.at_most:
             await self._end_of(self._handles.all()[0].handle, "to make room for another model")
         worker = await self._worker(request.environment)
@@ -213,20 +220,13 @@ class Warm:
         folder.mkdir(parents=True)
         held = Held(
             handle=handle,
-            manifest=manifest,
+            manifest=request.manifest,
             worker=worker,
             folder=folder,
             used_s=self._now_s(),
-            let_go=assets.release,
+            let_go=let_go,
         )
-        target = {
-            "framework": request.framework,
-            "plugin": plugin,
-            "allow_code": environment.allow_code,
-            "settings": request.settings,
-            "folder": str(folder),
-            **described(manifest, files),
-        }
+        target = {**target, "folder": str(folder)}
         try:
             said = await self._ask(worker, {"do": "open", "handle": handle, "model": target})
         except MLModelScopeError:
