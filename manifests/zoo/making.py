@@ -150,7 +150,7 @@ def _input(picture: Picture) -> InputParameters:
         mean=picture.mean,
         scale=picture.scale,
         interpolation=picture.interpolation,
-        resize_method="auto" if cut else picture.fit,
+        resize_method="pad" if picture.fit == "pad" else "auto",
         crop_method="center" if cut else "none",
         crop_ratio=picture.crop,
     )
