@@ -53,6 +53,7 @@ from coordinator.registry import Registry
 from coordinator.shelf import Shelf
 from coordinator.sweep import Sweep
 from manifests.catalog import not_runnable
+from manifests.zoo import Zoo, zoo_folder
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,13 @@ APPLICATION = LEVELS.index("application")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """sweep_s: how often everything is looked at, beside what is heard of at once."""
+    """sweep_s: how often everything is looked at, beside what is heard of at once.
+
+    home: the data folder, whose lists of libraries' models win over the shipped ones.
+    """
 
     sweep_s: float = 2.0
+    home: str = ""
 
 
 class Coordinator(Service):
@@ -75,7 +80,7 @@ class Coordinator(Service):
         super().__init__()
         self._bus, self._settings = bus, settings or Settings()
         self._registry, self._board = Registry(), Board()
-        self._shelf = Shelf(self.counters)
+        self._shelf = Shelf(self.counters, Zoo(zoo_folder(self._settings.home)))
         self._catalog = self._shelf.catalog
         self._attempts = Attempts(bus, self._board, self._registry, self.counters)
         self._sweep = Sweep(self._attempts, self._board, self._registry, self._catalog)

@@ -19,6 +19,7 @@ from bus.errors import MLModelScopeError, StaleError, UnknownNameError
 from bus.messages import Done, Manifest, Message, Models, Publish, Refused, Unpublish
 from manifests.catalog import Catalog, check, not_runnable, shipped
 from manifests.version import normalise
+from manifests.zoo import Zoo
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ TRIES = 20
 class Shelf:
     """What was published; `catalog` is what it says now."""
 
-    def __init__(self, counters: Counter[str]) -> None:
-        self.catalog = Catalog()
+    def __init__(self, counters: Counter[str], zoo: Zoo) -> None:
+        self._zoo = zoo
+        self.catalog = Catalog(zoo=zoo)
         self._counters = counters
         self._by_key: dict[str, Manifest] = {}
         self._revisions: dict[str, int] = {}
@@ -84,6 +86,7 @@ class Shelf:
         answers: list[Done | Refused] = []
 
         def change(there: Manifest | None) -> Models | None:
+            there = there or self._in_zoo(manifest)
             if there is None:
                 return Models(models=[manifest])
             if replace(there, owner=manifest.owner) == manifest:
@@ -129,6 +132,9 @@ class Shelf:
         ]
         # One's own (private) lies before a public one of the same framework, and is meant.
         found = list({m.framework.name.casefold(): m for m in reversed(found)}.values())
+        if len(found) == 1 and found[0] == self._in_zoo(found[0]):
+            text = f"{request.name} {version} comes with the list of its library: not withdrawn"
+            return Refused(kind="bad_request", text=text)
         if len(found) == 1:
             return _owned(found[0], request)
         there = ", ".join(f"{m.version} for {m.framework.name}" for m in found or known)
@@ -138,6 +144,11 @@ class Shelf:
         asked = f"{version} for {request.framework}" if request.framework else version
         text = f"{request.name} {asked} is not published; there is: {there}"
         return Refused(kind="unmet_version", text=text)
+
+    def _in_zoo(self, manifest: Manifest) -> Manifest | None:
+        """The zoo's own model of this name, version and framework."""
+        there = self._zoo.find(manifest.name)
+        return there if there is not None and _variant(there) == _variant(manifest) else None
 
     # ---------------------------------------------------------------- the bucket
 

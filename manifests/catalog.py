@@ -206,8 +206,8 @@ class Catalog:
         name = name.casefold()
         if self._zoo is None or name in self._met:
             return
-        self._met.add(name)
         if (manifest := self._zoo.find(name)) is not None:
+            self._met.add(name)
             self._by_name[name].add(manifest, unless_held=True)
 
 

@@ -12,6 +12,7 @@ from bus.errors import UnknownNameError
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
 from mlmodelscope import cli_services as services
+from mlmodelscope import cli_zoo
 from mlmodelscope.asked import Asked
 from mlmodelscope.exits import OK, USAGE
 from mlmodelscope.where import DEFAULT, Where, run
@@ -257,6 +258,7 @@ app.command(known.model)
 app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)
+app.command(cli_zoo.zoo)
 app.command(services.up)
 app.command(services.coordinator)
 app.command(services.collector)

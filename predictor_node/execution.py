@@ -63,7 +63,8 @@ class Execution:
     def __init__(
         self, job: Job, worker: Worker, assets: Assets, teller: Teller, folder: Path
     ) -> None:
-        self._job, self._worker, self._assets, self._teller = job, worker, assets, teller
+        self._job, self._worker, self._teller = job, worker, teller
+        self._assets = assets.in_use()
         self._folder = folder / f"{job.job_id}.{job.attempt}"
         self._span_base = secrets.randbits(30) << 32
         self._spans: list[Span] = []
@@ -95,6 +96,7 @@ class Execution:
             await self._fail("internal", f"{type(exc).__name__}: {exc}", traceback.format_exc())
         finally:
             self._task.cancel()
+            self._assets.release()
             if self._busy and self._worker.alive:
                 await self._worker.kill()  # what it still says would be taken for the next job's
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -144,7 +146,7 @@ class Execution:
     async def _command(self) -> dict[str, Any]:
         """The job in the worker's words, with every file at hand."""
         job, manifest = self._job, self._job.manifest
-        files = await fetch_model(manifest, self._assets, self._model_file)
+        files = await fetch_model(manifest, self._assets, self._model_file, self._model_archive)
         items = []
         for number, given in enumerate(job.inputs):
             with self._noted("fetch", input=given.name):
@@ -180,22 +182,24 @@ class Execution:
         with self._noted("fetch", file=PurePosixPath(urlsplit(url).path).name):
             return await self._fetch(url, checksum)
 
+    async def _model_archive(self, url: str, checksum: str) -> Path:
+        with self._noted("fetch", file=PurePosixPath(urlsplit(url).path).name):
+            return await self._fetch(url, checksum, unpack=True)
+
     async def _input(self, number: int) -> Path:
         given = self._job.inputs[number]
         if given.data:
             return await self._assets.keep(given.data)
         return await self._fetch(given.url, given.checksum)
 
-    async def _fetch(self, url: str, checksum: str) -> Path:
-        def told(line: str) -> None:
-            telling.append(
-                asyncio.create_task(
-                    self._teller.tell(Progress, run=-1, phase="fetch", done=0, total=0, text=line)
-                )
-            )
+    async def _fetch(self, url: str, checksum: str, unpack: bool = False) -> Path:
+        def told(text: str, done: int, total: int) -> None:
+            said = {"run": -1, "phase": "fetch", "done": done, "total": total, "text": text}
+            telling.append(asyncio.create_task(self._teller.tell(Progress, **said)))
 
         telling: list[asyncio.Task[Progress]] = []
-        path = await self._assets.fetch(url, checksum, told)
+        bring = self._assets.unpacked if unpack else self._assets.fetch
+        path = await bring(url, checksum, told)
         await asyncio.gather(*telling)
         return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class Held:
     worker: Worker
     folder: Path
     used_s: float
+    let_go: Callable[[], None] = lambda: None
+    """Called when nobody can use it any more: its files may be evicted."""
 
 
 class Handles:
@@ -78,6 +81,7 @@ class Handles:
         """From here on nobody can use the handle, and who tries hears why; None: nobody could."""
         held = self._held.pop(handle, None)
         if held is not None:
+            held.let_go()
             self._gone[handle] = why
             if len(self._gone) > REMEMBERED:
                 self._gone.popitem(last=False)

@@ -14,10 +14,11 @@ import msgspec
 from bus.codec import digest
 from bus.errors import AssetError
 from bus.messages import Manifest, ModelInput
-from predictor_node.assets import Assets
+from predictor_node.assets import AssetsInUse
+from predictor_node.checksums import verify
 
 Fetch = Callable[[str, str], Awaitable[Path]]
-"""Has the file behind (url, checksum) brought here."""
+"""Has what lies behind (url, checksum) brought here: the file, or the archive's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +33,72 @@ class ModelFiles:
     """By the address that the manifest's inputs name."""
 
 
-async def fetch_model(manifest: Manifest, assets: Assets, fetch: Fetch) -> ModelFiles:
+async def fetch_model(
+    manifest: Manifest, assets: AssetsInUse, fetch: Fetch, unpacked: Fetch
+) -> ModelFiles:
     """Have every file of a model at hand, under the names that the graph knows them by."""
     resources = manifest.model
     if not (resources.graph_path or resources.constructor):
         raise AssetError(f"{manifest.name}: model.graph_path is empty: expected the model's file")
-    files, names = {}, dict[str, str]()
-    for part, path, checksum in (
-        ("graph", resources.graph_path, resources.graph_checksum),
-        ("weights", resources.weights_path, resources.weights_checksum),
-    ):
-        if path:
-            url = path if "://" in path else f"{resources.base_url.rstrip('/')}/{path}"
-            names[part] = PurePosixPath(urlsplit(url).path).name
-            files[names[part]] = await fetch(url, checksum)
-    folder = await asyncio.to_thread(assets.together, digest(manifest), files)
-    places = {part: folder / name for part, name in names.items()}
+    if resources.is_archive:
+        places = await _in_archive(manifest, fetch, unpacked)
+    else:
+        places = await _side_by_side(manifest, assets, fetch)
     return ModelFiles(
         graph=places.get("graph"),
         weights=places.get("weights"),
         labels=await _labels(manifest, fetch),
         tokenizers=await _tokenizers(manifest, fetch),
     )
+
+
+def _parts(manifest: Manifest) -> list[tuple[str, str, str]]:
+    """Each part of a model that has a path: its name, path and checksum."""
+    resources, found = manifest.model, []
+    for part, path, checksum in (
+        ("graph", resources.graph_path, resources.graph_checksum),
+        ("weights", resources.weights_path, resources.weights_checksum),
+    ):
+        if "://" not in path and (path.startswith("/") or ".." in path.split("/")):
+            raise AssetError(
+                f"{manifest.name}: model.{part}_path {path!r} climbs out: expected a path below "
+                f"{'the archive' if resources.is_archive else 'model.base_url'}, without `..`"
+            )
+        if path:
+            found.append((part, path, checksum))
+    return found
+
+
+async def _side_by_side(manifest: Manifest, assets: AssetsInUse, fetch: Fetch) -> dict[str, Path]:
+    """Each part fetched by itself, in one folder under its own name."""
+    files, names = dict[str, Path](), dict[str, str]()
+    for part, path, checksum in _parts(manifest):
+        url = path if "://" in path else f"{manifest.model.base_url.rstrip('/')}/{path}"
+        names[part] = PurePosixPath(urlsplit(url).path).name
+        files[names[part]] = await fetch(url, checksum)
+    folder = await asyncio.to_thread(assets.together, digest(manifest), files)
+    return {part: folder / name for part, name in names.items()}
+
+
+async def _in_archive(manifest: Manifest, fetch: Fetch, unpacked: Fetch) -> dict[str, Path]:
+    """Each part where it lies in the unpacked archive at base_url; a part may be a folder."""
+    resources, places = manifest.model, dict[str, Path]()
+    parts = _parts(manifest)
+    folder = await unpacked(resources.base_url, resources.archive_checksum)
+    for part, path, checksum in parts:
+        if "://" in path:
+            places[part] = await fetch(path, checksum)
+            continue
+        place = folder / path
+        if not place.exists():
+            inside = ", ".join(sorted(found.name for found in folder.iterdir())[:8])
+            raise AssetError(
+                f"{manifest.name}: model.{part}_path {path!r} is not in {resources.base_url}, "
+                f"which holds {inside or 'nothing'}"
+            )
+        await asyncio.to_thread(verify, place, checksum, f"{path} in {resources.base_url}")
+        places[part] = place
+    return places
 
 
 async def _labels(manifest: Manifest, fetch: Fetch) -> Path | None:

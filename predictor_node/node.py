@@ -27,7 +27,7 @@ from bus.errors import BusError, InputError, StaleError
 from bus.messages import Clock, Job, JobFailed, JobRecord, Message, NodeAlive, NodeAnnounced
 from bus.service import Service
 from predictor_node import capabilities
-from predictor_node.assets import Assets
+from predictor_node.assets import Assets, Limits, read_size
 from predictor_node.environments import DEFAULT, look, read_environments
 from predictor_node.execution import Execution
 from predictor_node.process import Worker
@@ -57,6 +57,8 @@ class Settings:
     allow_code: bool = False
     home: str = ""
     cache: str = ""
+    cache_limit: str = "20GiB"
+    file_limit: str = "20GiB"
 
 
 class Node(Service):
@@ -72,7 +74,11 @@ class Node(Service):
         home = Path(settings.home) if settings.home else user_data_path("mlmodelscope")
         cache = Path(settings.cache) if settings.cache else user_cache_path("mlmodelscope")
         self._folder = home / "work" / self.node_id
-        self._assets = Assets(cache / "assets", bus)
+        limits = Limits(
+            cache_bytes=read_size(settings.cache_limit, "MLMS_CACHE_LIMIT"),
+            file_bytes=read_size(settings.file_limit, "MLMS_FILE_LIMIT"),
+        )
+        self._assets = Assets(cache / "assets", bus, limits)
         self._labels = read_labels(settings.labels)
         self._settings = settings
         self._environments = read_environments(

@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from bus.messages import (
     TensorSpec,
     Undecodable,
 )
-from predictor_node.assets import Assets
+from predictor_node.assets import Assets, AssetsInUse
 from predictor_node.execution import WorkerFailed
 from predictor_node.handles import Handles, Held, WarmError
 from predictor_node.model_files import described, fetch_model
@@ -97,6 +97,8 @@ class Warm:
         except TimeoutError:
             log.info("a query is given up: its worker takes too long")
         await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
+        for held in self._handles.all():
+            held.let_go()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=GRACE_S)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -190,25 +192,41 @@ class Warm:
             raise InputError(f"there is no environment {request.environment!r} here")
         if (plugin := environment.plugins.get(request.framework)) is None:
             raise InputError(f"there is no framework {request.framework!r} here")
-        manifest, handle = request.manifest, uuid.uuid4().hex
-        async with _until(deadline_s, f"the files of {manifest.name}"):
-            files = await fetch_model(manifest, self.assets, self.assets.fetch)
+        manifest = request.manifest
+        with ExitStack() as opening:
+            assets = opening.enter_context(self.assets.in_use())
+            async with _until(deadline_s, f"the files of {manifest.name}"):
+                files = await fetch_model(manifest, assets, assets.fetch, assets.unpacked)
+            target = {
+                "framework": request.framework,
+                "plugin": plugin,
+                "allow_code": environment.allow_code,
+                "settings": request.settings,
+                **described(manifest, files),
+            }
+            opened = await self._hold(request, target, assets.release)
+            opening.pop_all()  # in use until the handle is forgotten
+        return opened
+
+    async def _hold(
+        self, request: OpenHere, target: dict[str, Any], let_go: Callable[[], None]
+    ) -> Opened:
+        """Have a worker open a model whose files are at hand."""
+        handle = uuid.uuid4().hex
         while len(self._handles) >= self.limits.at_most:
             await self._end_of(self._handles.all()[0].handle, "to make room for another model")
         worker = await self._worker(request.environment)
         folder = self.folder / handle
         folder.mkdir(parents=True)
         held = Held(
-            handle=handle, manifest=manifest, worker=worker, folder=folder, used_s=self._now_s()
+            handle=handle,
+            manifest=request.manifest,
+            worker=worker,
+            folder=folder,
+            used_s=self._now_s(),
+            let_go=let_go,
         )
-        target = {
-            "framework": request.framework,
-            "plugin": plugin,
-            "allow_code": environment.allow_code,
-            "settings": request.settings,
-            "folder": str(folder),
-            **described(manifest, files),
-        }
+        target = {**target, "folder": str(folder)}
         try:
             said = await self._ask(worker, {"do": "open", "handle": handle, "model": target})
         except MLModelScopeError:
@@ -238,11 +256,12 @@ class Warm:
             count = len(request.inputs)
             raise WarmError("request", f"expected 1 to {MOST_INPUTS} inputs (got {count})")
         items = []
-        async with _until(deadline_s, "the inputs"):
-            for given in request.inputs:
-                items.append(await self._item(given))
-        command = {"do": "predict", "handle": held.handle, "items": items, "top_k": request.top_k}
-        said = await self._ask(held.worker, command)
+        with self.assets.in_use() as assets:
+            async with _until(deadline_s, "the inputs"):
+                for given in request.inputs:
+                    items.append(await _item(given, assets))
+            command = {"do": "predict", "handle": held.handle, "items": items}
+            said = await self._ask(held.worker, {**command, "top_k": request.top_k})
         self._handles.used(held, self._now_s())
         if sum(len(made.get("classes", ())) for made in said["predictions"]) > MOST_CLASSES:
             text = f"more than {MOST_CLASSES} classes do not fit into one answer"
@@ -252,13 +271,6 @@ class Warm:
             duration_ns=said["duration_ns"],
             preprocess_ns=said["preprocess_ns"],
         )
-
-    async def _item(self, given: Input) -> dict[str, str | bytes]:
-        """An input in the worker's words: what travelled inside goes on as it is."""
-        if given.data:
-            return {"name": given.name, "data": given.data}
-        path = await self.assets.fetch(given.url, given.checksum)
-        return {"name": given.name, "path": str(path)}
 
     # ---------------------------------------------------------------- workers
 
@@ -371,6 +383,14 @@ async def _until(deadline_s: float, what: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as exc:
         raise AssetError(f"{what} could not be fetched in time: ask for a longer timeout") from exc
+
+
+async def _item(given: Input, assets: AssetsInUse) -> dict[str, str | bytes]:
+    """An input in the worker's words: what travelled inside goes on as it is."""
+    if given.data:
+        return {"name": given.name, "data": given.data}
+    path = await assets.fetch(given.url, given.checksum)
+    return {"name": given.name, "path": str(path)}
 
 
 def _not(expected: str, got: Message) -> Undecodable:

@@ -31,7 +31,7 @@ HOMES = {
     "nats": {"bus/connection.py", "bus/consumer.py", "bus/buckets.py", "bus/topology.py"},
     "msgpack": {"predictor_node/process.py", f"{WORKER}/frames.py", f"{WORKER}/trace.py"},
     "zstandard": {"bus/codec.py"},
-    "aiohttp": {"bus/service.py", "predictor_node/assets.py"},
+    "aiohttp": {"bus/service.py", "predictor_node/downloads.py"},
     "prometheus_client": {"bus/service.py"},
     "yaml": {"manifests/reading.py"},
     "jsonschema": {"manifests/faults.py"},

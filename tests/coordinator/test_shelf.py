@@ -280,3 +280,20 @@ async def test_every_way_to_run_a_model_is_told(
         ("n1", "pytorch", "2.13.0", "torch"),
         ("n2", "onnxruntime", "1.31.1", "default"),
     ]
+
+
+async def test_a_librarys_models_are_known_and_stay(bus: Bus, coordinator_on: Start) -> None:
+    await coordinator_on()
+    (listed_one,) = (await listed(bus, "timm/resnet50")).models
+    assert listed_one.model.weights == "random"
+    assert isinstance(await publish(bus, replace(listed_one, owner="ann")), Done)
+    changed = await publish(bus, replace(listed_one, description="mine"))
+    assert isinstance(changed, Refused) and changed.kind == "changed"
+    refused = await unpublish(bus, "timm/resnet50", listed_one.version)
+    assert isinstance(refused, Refused) and "comes with the list" in refused.text
+    assert isinstance(await publish(bus, replace(listed_one, version="99.0")), Done)
+    versions = [manifest.version for manifest in (await listed(bus, "timm/resnet50")).models]
+    assert versions == ["99.0.0", listed_one.version]
+    assert isinstance(await unpublish(bus, "timm/resnet50", "99.0.0"), Done)
+    bucket = await bus.bucket(subjects.MANIFESTS_BUCKET)
+    assert await bucket.get(manifest_key(listed_one)) is None, "nothing is written for them"

@@ -12,8 +12,9 @@ from aiohttp import web
 
 from bus import subjects
 from bus.connection import Bus
-from bus.errors import AssetError
-from predictor_node.assets import Assets
+from bus.errors import AssetError, InputError
+from predictor_node.assets import Assets, Limits, read_size
+from predictor_node.downloads import Patience
 
 BODY = b"weights" * 1000
 SHA256 = "sha256:" + hashlib.sha256(BODY).hexdigest()
@@ -49,15 +50,19 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 def assets(bus: Bus, tmp_path: Path) -> Assets:
-    return Assets(tmp_path / "cache", bus)
+    return Assets(tmp_path / "cache", bus, Limits(patience=Patience(pause_s=0.01)))
 
 
 async def test_the_second_fetch_downloads_nothing(assets: Assets, server: Server) -> None:
     told: list[str] = []
-    first = await assets.fetch(f"{server.url}/w.bin", SHA256, told.append)
-    again = await assets.fetch(f"{server.url}/w.bin", SHA256, told.append)
+
+    def tell(text: str, done: int, total: int) -> None:
+        told.append(text)
+
+    first = await assets.fetch(f"{server.url}/w.bin", SHA256, tell)
+    again = await assets.fetch(f"{server.url}/w.bin", SHA256, tell)
     assert first == again and first.read_bytes() == BODY
-    assert server.asked == 1 and len(told) == 1
+    assert server.asked == 1 and set(told) == {f"downloading {server.url}/w.bin"}
 
 
 async def test_two_who_want_the_same_file_fetch_it_once(assets: Assets, server: Server) -> None:
@@ -72,7 +77,8 @@ async def test_a_wrong_checksum_refuses_and_names_both_sums(
     with pytest.raises(AssetError) as caught:
         await assets.fetch(f"{server.url}/w.bin", wrong)
     assert "0" * 64 in str(caught.value) and SHA256[7:] in str(caught.value)
-    assert not [p for p in (tmp_path / "cache" / "files").rglob("*") if p.is_file()]
+    left = [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    assert left == [".gate"]
 
 
 async def test_md5_of_the_original_manifests_is_accepted(assets: Assets, server: Server) -> None:
@@ -127,6 +133,27 @@ async def test_files_of_a_model_lie_side_by_side(assets: Assets, bus: Bus, tmp_p
 async def test_what_cannot_be_had_is_named(assets: Assets, url: str, says: str) -> None:
     with pytest.raises(AssetError, match=says):
         await assets.fetch(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("20GiB", 20 << 30),
+        ("512 MiB", 512 << 20),
+        ("1.5KiB", 1536),
+        ("7", 7),
+        ("9B", 9),
+        ("1TiB", 1 << 40),
+    ],
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert read_size(text, "MLMS_CACHE_LIMIT") == size
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "-1", "0", "ten", "10GB", "nan", "1e999"])
+def test_what_is_no_size_is_named(text: str) -> None:
+    with pytest.raises(InputError, match="MLMS_CACHE_LIMIT .*expected a size such as 20GiB"):
+        read_size(text, "MLMS_CACHE_LIMIT")
 
 
 async def test_http_errors_are_named(assets: Assets, server: Server) -> None:

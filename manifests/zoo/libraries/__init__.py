@@ -1,0 +1,1 @@
+"""One module a library: `version()` and `rows()` of what is installed. Each is imported by need."""
