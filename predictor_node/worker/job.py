@@ -86,6 +86,7 @@ class Target:
     labels: str = ""
     allow_code: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,6 @@ class Job(Target):
     items: tuple[Item, ...]
     runs: tuple[Run, ...]
     attempt: int = 1
-    seed: int = 0
     top_k: int = 5
     full_outputs: bool = False
     parent_span: int = 0

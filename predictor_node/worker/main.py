@@ -15,6 +15,7 @@ from .frames import FrameError, Sender, read_frames
 from .held import HeldModels
 from .job import read_job
 from .models import WarmModels
+from .renewal import begin_anew, settings_spent, taken_over
 from .runner import run_job
 
 MAX_COMMANDS = 64  # the node sends one job at a time; more than this waits in the pipe
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--read-fd", type=int, help="descriptor on which commands come in")
     parser.add_argument("--write-fd", type=int, help="descriptor on which frames go out")
     parser.add_argument("--describe", action="store_true", help="say what can be loaded, and end")
+    parser.add_argument("--again", type=int, help="descriptor of the command to begin with")
     parser.add_argument("--plugin", action="append", default=[], metavar="NAME=PATH")
     options = parser.parse_args(argv)
     if options.describe:
@@ -39,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     os.close(answer)
     if options.read_fd is None or options.write_fd is None:
         parser.error("--read-fd and --write-fd are needed, or --describe")
-    return serve(options.read_fd, options.write_fd)
+    return serve(options.read_fd, options.write_fd, options.again)
 
 
 def describe(offered: dict[str, str]) -> dict[str, Any]:
@@ -109,15 +111,20 @@ class Commands:
         os._exit(NODE_GONE)
 
 
-def serve(read_fd: int, write_fd: int) -> int:
+def serve(read_fd: int, write_fd: int, again: int | None = None) -> int:
+    first = taken_over(again) if again is not None else None
     os.set_inheritable(write_fd, False)
     say, commands = Sender(write_fd), Commands(read_fd)
     models, held = WarmModels(), HeldModels()
     try:
-        version = ".".join(str(part) for part in sys.version_info[:3])
-        say({"said": "ready", "pid": os.getpid(), "python": version})
+        if first is None:
+            version = ".".join(str(part) for part in sys.version_info[:3])
+            say({"said": "ready", "pid": os.getpid(), "python": version})
         while True:
-            command, cancelled = commands.next()
+            command, cancelled = (first, threading.Event()) if first else commands.next()
+            if first is None and command.get("do") == "run" and settings_spent(command):
+                begin_anew(command, read_fd, write_fd)
+            first = None
             if command.get("do") == "exit":
                 held.close_all()
                 models.close()

@@ -89,33 +89,13 @@ class WarmModels:
 def key_of(target: Target) -> Key:
     """What two targets have in common when one open model serves both."""
     settings = json.dumps(dict(target.settings), sort_keys=True, default=str)
-    return target.plugin, target.model.key, settings
+    seed = f"#{target.seed}" if target.model.weights == "random" else ""
+    return target.plugin, target.model.key + seed, settings
 
 
 def open_model(target: Target, profile: bool = False) -> Opened:
     """The target's model, opened now."""
-    name = target.framework
-    try:
-        plugin = frameworks.load(name, target.plugin)
-    except ImportError as error:
-        text = f"framework {name} cannot be imported in this environment: {error}"
-        raise WorkerError(
-            "framework", f"{text}; install it here, or ask for another one"
-        ) from error
-    settings = dict(target.settings)
-    spec = frameworks.Spec(
-        files=target.model.files,
-        device=str(settings.pop("device", "cpu")),
-        settings=settings,
-        profile=profile,
-        folder=target.folder,
-        format=target.model.format,
-        constructor=target.model.constructor,
-        arguments=target.model.arguments,
-        weights=target.model.weights,
-        inputs=target.inputs,
-        outputs=target.outputs,
-    )
+    name, plugin, spec = target.framework, plugin_of(target), spec_of(target, profile)
     begin_ns = now_ns()
     try:
         handle = plugin.open(spec)
@@ -127,6 +107,37 @@ def open_model(target: Target, profile: bool = False) -> Opened:
     took_ns = now_ns() - begin_ns
     version = str(plugin.describe()["version"])
     return Opened(plugin, version, handle, False, begin_ns, took_ns)
+
+
+def plugin_of(target: Target) -> ModuleType:
+    """The target's framework module; WorkerError where its library is not installed."""
+    name = target.framework
+    try:
+        return frameworks.load(name, target.plugin)
+    except ImportError as error:
+        text = f"framework {name} cannot be imported in this environment: {error}"
+        raise WorkerError(
+            "framework", f"{text}; install it here, or ask for another one"
+        ) from error
+
+
+def spec_of(target: Target, profile: bool = False) -> frameworks.Spec:
+    """What the target's framework is told of it."""
+    settings = dict(target.settings)
+    return frameworks.Spec(
+        files=target.model.files,
+        device=str(settings.pop("device", "cpu")),
+        settings=settings,
+        profile=profile,
+        folder=target.folder,
+        format=target.model.format,
+        constructor=target.model.constructor,
+        arguments=target.model.arguments,
+        weights=target.model.weights,
+        seed=target.seed,
+        inputs=target.inputs,
+        outputs=target.outputs,
+    )
 
 
 def prediction_failed(target: Target, error: Exception, batch: Batch) -> WorkerError:

@@ -12,11 +12,14 @@
         version, devices, providers: of the library in this environment; packages (optional):
         installed packages that bring models with them, name -> version
     layers(handle, starts_ns, durations_ns, warmup_count) -> Layers     optional
+    spent(spec: Spec) -> str                                            optional
 
 `layers` ends the profiling that `spec.profile` asked `open` for and gives back the framework's own
 record of the predict calls, warmup_count unmeasured ones and then those that the two arrays (epoch
-nanoseconds) list. A module is loaded as a member of this package, wherever its file lies: it may
-write `from . import Layers, Spec` and `from ..errors import WorkerError`.
+nanoseconds) list. `spent` says why a process in which this framework has run cannot take a spec's
+settings any more (thread pools that are made once), or "": a worker then begins anew. A module is
+loaded as a member of this package, wherever its file lies: it may write
+`from . import Layers, Spec` and `from ..errors import WorkerError`.
 
 A path that does not end in `.py` is an executable, in any language: see external.py.
 """

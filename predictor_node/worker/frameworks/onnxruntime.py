@@ -15,7 +15,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from ..errors import WorkerError, unknown
 from . import Layers, Spec
+from .onnx_precision import precision_of
 from .onnxruntime_profile import read_layers
+from .settings import known_only, one_of, same_precision, thread_count
 
 PROVIDERS = {"cpu": ["CPUExecutionProvider"], "gpu": ["CUDAExecutionProvider"]}
 OPTIMIZATIONS = {
@@ -24,9 +26,16 @@ OPTIMIZATIONS = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-SETTINGS = ("threads", "inter_op_threads", "graph_optimization")
+EXECUTIONS = {
+    "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
+    "parallel": ort.ExecutionMode.ORT_PARALLEL,
+}
+SETTINGS = (
+    *("threads", "inter_op_threads", "graph_optimization"),
+    *("provider", "execution", "precision"),
+)
+ASSIGNMENT = "session.record_ep_graph_assignment_info"  # of ONNX Runtime 1.24 and later
 DTYPES = {"float": "float32", "double": "float64"}  # the other names are numpy's own
-MAX_THREADS = 1024
 ERRORS_ONLY = 3
 THREADS = Path("/proc/self/task")
 # What the files are to blame for. Everything else is the framework's or the machine's.
@@ -44,11 +53,15 @@ class Handle:
     outputs: list[dict[str, Any]]
     settings: dict[str, Any]
     profiling: bool
+    providers: dict[str, list[str]]
+    """Where each node of the graph really runs; empty where this version cannot say."""
 
 
 def open(spec: Spec) -> Handle:
     options = _options(spec)
-    providers = _providers(spec.device)
+    providers = _providers(spec)
+    precision = precision_of(spec.files["graph"])
+    same_precision(spec, precision, "give a file that was converted to the precision you want")
     graph = _beside_weights(spec)
     threads_before = _thread_count()
     session = _session(spec, graph, options, providers)
@@ -67,10 +80,12 @@ def open(spec: Spec) -> Handle:
             "providers": session.get_providers(),
             "intra_op_threads": options.intra_op_num_threads or started,
             "inter_op_threads": options.inter_op_num_threads or 1,
-            "execution": "parallel" if options.inter_op_num_threads > 1 else "sequential",
+            "execution": _execution_of(options),
             "graph_optimization": spec.settings.get("graph_optimization", "all"),
+            "precision": precision,
         },
         profiling=spec.profile,
+        providers=_assigned(session),
     )
 
 
@@ -109,42 +124,51 @@ def describe() -> dict[str, Any]:
 
 
 def _options(spec: Spec) -> ort.SessionOptions:
-    for name in spec.settings:
-        if name not in SETTINGS:
-            raise unknown("setting of onnxruntime", name, (*SETTINGS, "device"))
+    known_only(spec, "onnxruntime", SETTINGS)
     options = ort.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
-    options.intra_op_num_threads = _threads(spec.settings, "threads")
-    options.inter_op_num_threads = _threads(spec.settings, "inter_op_threads")
-    if options.inter_op_num_threads > 1:
-        options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
-    level = spec.settings.get("graph_optimization", "all")
-    if level not in OPTIMIZATIONS:
-        raise unknown("graph_optimization", level, OPTIMIZATIONS)
+    options.intra_op_num_threads = thread_count(spec, "threads", "onnxruntime")
+    options.inter_op_num_threads = thread_count(spec, "inter_op_threads", "onnxruntime")
+    several = "parallel" if options.inter_op_num_threads > 1 else "sequential"
+    options.execution_mode = EXECUTIONS[one_of(spec, "execution", EXECUTIONS, several)]
+    level = one_of(spec, "graph_optimization", OPTIMIZATIONS, "all")
     options.graph_optimization_level = OPTIMIZATIONS[level]
+    options.add_session_config_entry(ASSIGNMENT, "1")  # passed over where it is not known
     if spec.profile:
         options.enable_profiling = True
         options.profile_file_prefix = os.path.join(spec.folder, "onnxruntime")
     return options
 
 
-def _threads(settings: Mapping[str, Any], name: str) -> int:
-    """A number of threads, which a command line may have sent as text; 0: the library chooses."""
-    given = str(settings.get(name, 0))
-    if not (given.isascii() and given.isdecimal() and int(given) <= MAX_THREADS):
-        text = f"setting {name} is {given!r}; a whole number 0–{MAX_THREADS} is expected"
-        raise WorkerError("request", f"{text} (0: onnxruntime chooses)")
-    return int(given)
+def _execution_of(options: ort.SessionOptions) -> str:
+    return next(name for name, mode in EXECUTIONS.items() if mode == options.execution_mode)
 
 
-def _providers(device: str) -> list[str]:
-    if device not in PROVIDERS:
-        raise unknown("device", device, PROVIDERS)
-    wanted, available = PROVIDERS[device], ort.get_available_providers()
-    if wanted[0] not in available:
-        text = f"onnxruntime {ort.__version__} has no {wanted[0]}, only {', '.join(available)}"
+def _providers(spec: Spec) -> list[str]:
+    """The one provider that is wanted: by its name, or as the device's own."""
+    if spec.device not in PROVIDERS:
+        raise unknown("device", spec.device, PROVIDERS)
+    available = ort.get_available_providers()
+    if name := str(spec.settings.get("provider", "")):
+        if name not in available:
+            raise unknown(f"provider of onnxruntime {ort.__version__} here", name, available)
+        return [name]
+    (wanted,) = PROVIDERS[spec.device]
+    if wanted not in available:
+        text = f"onnxruntime {ort.__version__} has no {wanted}, only {', '.join(available)}"
         raise WorkerError("framework", f"{text}; install onnxruntime-gpu, or ask for device cpu")
-    return wanted
+    return [wanted]
+
+
+def _assigned(session: ort.InferenceSession) -> dict[str, list[str]]:
+    """Provider -> the nodes that it runs: a wanted provider may have left some to the CPU's."""
+    read = getattr(session, "get_provider_graph_assignment_info", None)
+    if read is None:
+        return {}
+    found: dict[str, list[str]] = {}
+    for part in read():
+        found.setdefault(part.ep_name, []).extend(node.name for node in part.get_nodes())
+    return found
 
 
 def _beside_weights(spec: Spec) -> str:

@@ -1,0 +1,45 @@
+"""Begins the worker anew, in the same process and on the same pipe, before a job that needs it.
+
+Some settings are taken once a process: TensorFlow's thread pools, oneDNN. The worker replaces its
+own program and takes the job over, so that the node notices nothing but the time of an import. A
+cancel that is on its way meanwhile may be lost: the node ends a worker that does not hear it.
+"""
+
+import os
+import sys
+import tempfile
+from typing import Any, NoReturn
+
+from .errors import WorkerError
+from .frames import LENGTH, pack, read_frames
+from .job import read_job
+from .models import plugin_of, spec_of
+
+
+def settings_spent(command: dict[str, Any]) -> str:
+    """Why this process cannot take a job's settings any more; empty where it can."""
+    try:
+        job = read_job(command["job"])
+        spent = getattr(plugin_of(job), "spent", None)
+        return spent(spec_of(job)) if spent is not None else ""
+    except (WorkerError, KeyError, TypeError):
+        return ""  # the job itself says what is wrong with it
+
+
+def begin_anew(command: dict[str, Any], read_fd: int, write_fd: int) -> NoReturn:
+    """This program again, with the command to begin with in a file that has no name."""
+    with tempfile.TemporaryFile() as file:
+        content = pack(command)
+        file.write(LENGTH.pack(len(content)) + content)
+        file.flush()
+        for descriptor in (file.fileno(), read_fd, write_fd):
+            os.set_inheritable(descriptor, True)
+        arguments = [part for part in sys.orig_argv if not part.startswith("--again=")]
+        os.execv(sys.executable, [*arguments, f"--again={file.fileno()}"])
+
+
+def taken_over(descriptor: int) -> dict[str, Any]:
+    """The command that the program before this one left."""
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
+        return next(read_frames(file))
