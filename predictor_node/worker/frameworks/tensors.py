@@ -31,16 +31,18 @@ def inputs_of(spec: Spec, names: Sequence[str] = ()) -> list[dict[str, Any]]:
 
 
 def outputs_of(spec: Spec) -> list[dict[str, Any]]:
-    """The manifest's outputs, one a tensor: one that names layers stands for as many tensors."""
-    found = []
-    for index, wanted in enumerate(spec.outputs):
+    """The tensors that the manifest's outputs name, each once; one without a name is the first."""
+    found: dict[str, dict[str, Any]] = {}
+    for wanted in spec.outputs:
         parameters = wanted.get("parameters") or {}
         layers = [parameters[key] for key in LAYERS if parameters.get(key)]
-        for name in layers or [wanted.get("name") or f"output_{index}"]:
+        for name in layers or [wanted.get("name") or ""]:
             sizes = [] if len(layers) > 1 else parameters.get("dimensions") or []
             dtype = str(parameters.get("element_type") or "float32")
-            found.append({"name": name, "dtype": dtype, "shape": _batched(sizes)})
-    return found or [{"name": "output_0", "dtype": "", "shape": []}]
+            found.setdefault(name, {"name": name, "dtype": dtype, "shape": _batched(sizes)})
+    if first := found.pop("", None):
+        found = found or {"output_0": {**first, "name": "output_0"}}
+    return list(found.values()) or [{"name": "output_0", "dtype": "", "shape": []}]
 
 
 def renamed(own: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -150,19 +150,20 @@ class Said:
         return [row for row in rows if level in (None, row["level"])]
 
 
-def start(log: Path) -> Process:
+def start(log: Path, python: str = sys.executable, **env: str) -> Process:
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
     with log.open("wb") as stderr:
         popen = subprocess.Popen(
             [
-                *(sys.executable, "-c", worker.BOOTSTRAP, str(WORKER)),
+                *(python, "-c", worker.BOOTSTRAP, str(WORKER)),
                 *(f"--read-fd={to_read}", f"--write-fd={from_write}"),
             ],
             pass_fds=(to_read, from_write),
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             cwd=log.parent,
+            env=os.environ | env,
         )
     os.close(to_read)
     os.close(from_write)
@@ -183,6 +184,24 @@ def end(process: Process) -> None:
             os.close(descriptor)
         except OSError:  # a test that kills the pipe has closed it
             pass
+
+
+StartWorker = Callable[..., Process]
+
+
+@pytest.fixture(scope="session")
+def start_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartWorker]:
+    """Workers with a Python or an environment of their own; they end with the session."""
+    processes: list[Process] = []
+
+    def begin(python: str = sys.executable, **env: str) -> Process:
+        log = tmp_path_factory.mktemp("worker") / "worker.log"
+        processes.append(start(log, python, **env))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        end(process)
 
 
 @pytest.fixture(scope="session")

@@ -216,7 +216,9 @@ def test_effective_settings_are_told(shared_worker: Process, make_job: MakeJob) 
         "inter_op_threads": 1,
         "execution": "sequential",
         "graph_optimization": "basic",
+        "precision": "float32",
     }
+    assert list(opened["providers"]) == ["CPUExecutionProvider"]
     images = {"name": "images", "dtype": "float32", "shape": ["batch", 3, 224, 224]}
     assert opened["inputs"] == [images]
     assert opened["outputs"] == [{"name": "logits", "dtype": "float32", "shape": ["batch", 1000]}]
