@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import islice
@@ -40,11 +41,11 @@ class Ordered:
         self._newest_first = None
 
     def all(self) -> list[Manifest]:
-        """Releases before pre-releases, each newest first; frameworks in order of their names."""
+        """Releases before pre-releases, each newest first; of one version, ONNX Runtime's first."""
         if self._newest_first is None:
             beside = sorted(
                 self._by_variant.values(),
-                key=lambda m: (m.framework.name.casefold(), m.visibility != "private"),
+                key=lambda m: (*_framework_rank(m.framework.name), m.visibility != "private"),
             )
             self._newest_first = sorted(beside, key=_rank, reverse=True)
             self._ranks = [_rank(manifest) for manifest in reversed(self._newest_first)]
@@ -72,6 +73,12 @@ class Ordered:
             if first < last:
                 places.append((first, last))
         return places
+
+
+def _framework_rank(name: str) -> tuple[bool, str]:
+    """ONNX Runtime loads in a tenth of the others' time; those come in the order of their names."""
+    plain = re.sub(r"[^a-z0-9]", "", name.casefold())
+    return plain != "onnxruntime", plain
 
 
 def _rank(manifest: Manifest) -> tuple[Any, ...]:

@@ -31,7 +31,9 @@ from predictor_node.assets import Assets
 from predictor_node.process import Environment
 from predictor_node.warm import Limits, Warm
 
-(MANIFEST,) = [manifest for manifest in shipped() if manifest.name == "EfficientNet-Lite0"]
+(MANIFEST,) = [
+    m for m in shipped() if (m.name, m.framework.name) == ("EfficientNet-Lite0", "onnxruntime")
+]
 COFFEE = MANIFEST.samples[0]
 Eventually = Callable[..., Awaitable[None]]
 MakeWarm = Callable[..., Warm]

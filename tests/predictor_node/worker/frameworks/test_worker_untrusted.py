@@ -83,7 +83,8 @@ def evil_archives(marker: Path) -> dict[str, dict[str, Any]]:
 
         return change
 
-    weights = json.dumps({"config": {"w": {"path_name": "opaque_obj_0", "use_pickle": True}}})
+    constant = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True}
+    constants = json.dumps({"config": {"c": {**constant, "tensor_meta": None}}})
     size = "Symbol('s"
     return {
         "sample inputs": {"sample_inputs/model.pt": pickled.getvalue()},
@@ -92,7 +93,7 @@ def evil_archives(marker: Path) -> dict[str, dict[str, Any]]:
             "models/model.json": in_json('"guards_code": []', f'"guards_code": ["{call}"]')
         },
         "an opaque constant": {
-            "constants/model_constants_config.json": weights.encode(),
+            "constants/model_constants_config.json": constants.encode(),
             "+data/constants/opaque_obj_0": pickle.dumps(Touch(marker)),
         },
         "a library": {"+data/aotinductor/model/wrapper.so": b"\x7fELF"},
