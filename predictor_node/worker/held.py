@@ -44,6 +44,9 @@ class HeldModels:
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
 
+    def __len__(self) -> int:
+        return len(self._held)
+
     def open(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Hold a model; the `opened` frame. All that a manifest can get wrong is found here."""
         handle, target = str(command.get("handle")), read_target(command.get("model") or {})

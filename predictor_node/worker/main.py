@@ -122,7 +122,7 @@ def serve(read_fd: int, write_fd: int, again: int | None = None) -> int:
             say({"said": "ready", "pid": os.getpid(), "python": version})
         while True:
             command, cancelled = (first, threading.Event()) if first else commands.next()
-            if first is None and command.get("do") == "run" and settings_spent(command):
+            if first is None and not held and settings_spent(command):
                 begin_anew(command, read_fd, write_fd)
             first = None
             if command.get("do") == "exit":

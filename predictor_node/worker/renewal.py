@@ -10,20 +10,25 @@ import sys
 import tempfile
 from typing import Any, NoReturn
 
-from .errors import WorkerError
 from .frames import LENGTH, pack, read_frames
-from .job import read_job
+from .job import Target, read_job, read_target
 from .models import plugin_of, spec_of
 
 
 def settings_spent(command: dict[str, Any]) -> str:
-    """Why this process cannot take a job's settings any more; empty where it can."""
+    """Why this process cannot take a model's settings any more; empty where it can."""
     try:
-        job = read_job(command["job"])
-        spent = getattr(plugin_of(job), "spent", None)
-        return spent(spec_of(job)) if spent is not None else ""
-    except (WorkerError, KeyError, TypeError):
-        return ""  # the job itself says what is wrong with it
+        match command:
+            case {"do": "run", "job": dict(sent)}:
+                target: Target = read_job(sent)
+            case {"do": "open", "model": dict(sent)}:
+                target = read_target(sent)
+            case _:
+                return ""
+        spent = getattr(plugin_of(target), "spent", None)
+        return str(spent(spec_of(target))) if spent is not None else ""
+    except Exception:
+        return ""  # opening the model will say what is wrong with it
 
 
 def begin_anew(command: dict[str, Any], read_fd: int, write_fd: int) -> NoReturn:
