@@ -8,6 +8,7 @@ that says by its annotation that it returns one, in an installed package.
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions
@@ -16,6 +17,7 @@ from typing import Any
 
 from ..errors import WorkerError
 from . import Spec
+from .installed import is_installed
 
 MODEL_MODULES = ("torchvision.models", "timm", "timm.models", "keras.applications")
 DISTRIBUTIONS = {
@@ -81,7 +83,7 @@ def _module(constructor: str, name: str) -> Any:
     )
     if not find_spec(package):
         raise absent
-    if package not in packages_distributions():
+    if package in sys.stdlib_module_names or not _is_of_a_package(package, hint):
         text = f"constructor {constructor}: {package} belongs to no installed package"
         raise WorkerError("request", f"{text}, and is not imported")
     try:
@@ -92,6 +94,11 @@ def _module(constructor: str, name: str) -> Any:
             raise WorkerError("request", text) from error
         text = f"constructor {constructor}: {package} itself needs {error.name}"
         raise WorkerError("framework", f"{text}, which is not installed here") from error
+
+
+def _is_of_a_package(module: str, package: str) -> bool:
+    """Whether pip installed it; going through all that is installed takes a second."""
+    return is_installed(package) or is_installed(module) or module in packages_distributions()
 
 
 def _allowed(module: str, chain: list[Any], model_class: type) -> bool:
