@@ -283,7 +283,7 @@ def test_describing_imports_no_heavy_library(small_net: SmallNet) -> None:
     assert not imported & {"torch", "tensorflow", "keras"}
     seen = {each.name: each for each in frameworks_seen(described, "default")}
     assert {"pytorch", "tensorflow"} <= set(seen)
-    (absent,) = [each for each in described["unusable"] if each["name"] == "mxnet"]
+    absent = [each for each in described["unusable"] if each["name"] == "mxnet"][0]
     assert absent["missing"] and "mxnet" in absent["text"]  # it is not in this environment
     import torch
 
