@@ -62,6 +62,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     inputs: list[TensorSpec] = []
     outputs: list[TensorSpec] = []
     opened_ns: int = 0
+    dataset: str = ""
+    dataset_version: str = ""
     predictions: list[Prediction] = []
     latency: list[LatencyRow] = []
     best_batch: BestBatch | None = None
@@ -132,6 +134,8 @@ STARTED = (
     "model_digest",
     "framework",
     "framework_version",
+    "dataset",
+    "dataset_version",
     "node_id",
     "node",
     "environment",

@@ -10,7 +10,17 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from benchmarks import cold, environment, overhead, preprocess, report, resolve, spans, tracing
+from benchmarks import (
+    accuracy,
+    cold,
+    environment,
+    overhead,
+    preprocess,
+    report,
+    resolve,
+    spans,
+    tracing,
+)
 from benchmarks.effort import QUICK, Effort
 from benchmarks.report import Result
 from bus import loop
@@ -23,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[Result]]] = {
     "spans": spans.run,
     "preprocess": preprocess.run,
     "resolve": resolve.run,
+    "accuracy": accuracy.run,
 }
 SHOW = {"table": report.show_table, "json": report.show_json}
 

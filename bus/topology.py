@@ -58,6 +58,7 @@ BUCKETS = (
     api.KeyValueConfig(bucket=subjects.JOBS_BUCKET, ttl=7 * DAY_S),
     api.KeyValueConfig(bucket=subjects.EVALUATIONS_BUCKET, ttl=7 * DAY_S),
     api.KeyValueConfig(bucket=subjects.MANIFESTS_BUCKET),
+    api.KeyValueConfig(bucket=subjects.DATASETS_BUCKET),
 )
 
 OBJECT_STORES = (

@@ -17,6 +17,8 @@ from bus.messages import (
     HistoryRow,
     JobStarted,
     MetricsRecorded,
+    Prediction,
+    PredictionsMade,
     RunMeasured,
     RunSummary,
     SpansRecorded,
@@ -113,12 +115,25 @@ def evaluation_updates(subject: str, fact: Fact | Ended, due_ns: int) -> Iterato
         yield {**whose, "latest": {"$lte": latest}}, {"$set": {**fields, "latest": latest}}, False
     elif isinstance(fact, RunMeasured) and fact.first_query == 0 and fact.last:
         yield run_update(fact, fact.durations_ns)
+    elif isinstance(fact, PredictionsMade):
+        labelled = [p for p in fact.predictions if p.truth is not None and p.truth.index >= 0]
+        if labelled:
+            # Under the frame's own key: told again, it counts once.
+            key = f"judged.{subjects.token(fact.job_id)}/{fact.attempt}/{fact.run}/{fact.first}"
+            right = sum(bool(p.classes) and p.classes[0].index == _class(p) for p in labelled)
+            counts = {"job_id": fact.job_id, "attempt": min(fact.attempt, LARGEST)}
+            counts |= {"labelled": len(labelled), "right": right}
+            yield whose, {"$set": {key: counts}}, False
     elif isinstance(fact, Ended):
         yield whose, {"$set": _ended(fact, at_ns, due_ns)}, False
 
 
-STARTED = ("model", "model_version", "framework", "framework_version", "weights")
+STARTED = ("model", "model_version", "framework", "framework_version", "weights", "dataset")
 """What the first word of a job says of its evaluation."""
+
+
+def _class(prediction: Prediction) -> int:
+    return prediction.truth.index if prediction.truth is not None else -1
 
 
 def run_update(fact: RunMeasured, durations_ns: list[int]) -> Update:
@@ -162,12 +177,17 @@ def history_row(document: Document) -> HistoryRow:
     shown = [r for r in runs if r["attempt"] == winners[r["job_id"]]]
     shown.sort(key=lambda r: (r["job_id"], r["run"]))
     fields = {name: document.get(name, "") for name in HISTORY_FIELDS}
+    judged = list(document.get("judged", {}).values())
+    winners = winning_attempts(document, judged)
+    judged = [counts for counts in judged if counts["attempt"] == winners[counts["job_id"]]]
     return HistoryRow(
         evaluation_id=document["_id"],
         at_ns=document["at_ns"],
         **fields,
         weights=document.get("weights") or "trained",
         runs=[msgspec.convert(r, RunSummary) for r in shown],
+        labelled=sum(counts["labelled"] for counts in judged),
+        right=sum(counts["right"] for counts in judged),
     )
 
 
@@ -189,4 +209,5 @@ HISTORY_FIELDS = (
     "node_id",
     "state",
     "text",
+    "dataset",
 )

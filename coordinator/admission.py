@@ -12,12 +12,23 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bus.errors import InputError, MLModelScopeError, UnknownNameError, nearest
-from bus.messages import Evaluate, Fits, Input, Job, Manifest, Misfit, Open, Refused
+from bus.messages import (
+    DatasetManifest,
+    Evaluate,
+    Fits,
+    Input,
+    Job,
+    Manifest,
+    Misfit,
+    Open,
+    Refused,
+)
 from coordinator.constraints import Fitting, explain, misfits, same_framework, survey
 from coordinator.jobs import plan_runs
 from coordinator.placement import Choice, choose
 from coordinator.registry import Registry
 from manifests.catalog import Catalog, NotRunnableError, UnmetVersionError, check, not_runnable
+from manifests.datasets import Datasets, check_dataset
 from manifests.version import parse_reference
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -32,18 +43,28 @@ class Plan:
     manifest: Manifest
     choice: Choice
     inputs: list[Input]
+    dataset: DatasetManifest | None = None
 
 
 def admit(
-    request: Evaluate, catalog: Catalog, registry: Registry, outstanding: Mapping[str, int]
+    request: Evaluate,
+    catalog: Catalog,
+    registry: Registry,
+    outstanding: Mapping[str, int],
+    datasets: Datasets | None = None,
 ) -> Plan | Refused:
     """The plan for a request, or why there is none."""
     if problem := faults(request):
         return _refused(request, "bad_request", problem)
+    dataset = dataset_of(request, datasets or Datasets())
+    if isinstance(dataset, Refused):
+        return dataset
     found = settle(request, catalog, registry, outstanding)
     if isinstance(found, Refused):
         return found
     manifest, choice = found
+    if dataset is not None:
+        return Plan(manifest, choice, [], dataset)
     if inputs := request.inputs or _samples(manifest):
         return Plan(manifest, choice, inputs)
     return _refused(request, "bad_request", _no_inputs(manifest))
@@ -85,13 +106,37 @@ def faults(request: Evaluate) -> str:
         for size in request.batch_sizes[:MOST_BATCH_SIZES]
         if size < 1
     ]
-    for name, least in (("queries", 1), ("warmup", 0), ("max_attempts", 1), ("top_k", 0)):
+    if request.dataset or request.dataset_manifest is not None:
+        if request.inputs:
+            found.append("inputs: expected none beside a dataset")
+        if len(request.batch_sizes) > 1:
+            found.append(f"batch_sizes: expected one with a dataset (got {request.batch_sizes})")
+    for name, least in (
+        ("queries", 1),
+        ("warmup", 0),
+        ("max_attempts", 1),
+        ("top_k", 0),
+        ("limit", 0),
+    ):
         value = getattr(request, name)
         if value < least:
             found.append(f"{name}: expected at least {least} (got {value})")
     if not (math.isfinite(request.timeout_s) and request.timeout_s > 0):
         found.append(f"timeout_s: expected seconds above 0 (got {request.timeout_s})")
     return "; ".join(found)
+
+
+def dataset_of(request: Evaluate, datasets: Datasets) -> DatasetManifest | Refused | None:
+    """The dataset that a request means, if it means one."""
+    try:
+        if request.dataset_manifest is not None:
+            return check_dataset(request.dataset_manifest, "the dataset in the request")
+        return datasets.resolve(request.dataset, request.user) if request.dataset else None
+    except UnknownNameError as exc:
+        close = list(exc.nearest)
+        return _refused(request, "unknown_dataset", str(exc), nearest=close)
+    except MLModelScopeError as exc:
+        return _refused(request, _KINDS.get(type(exc), "bad_request"), str(exc))
 
 
 def candidates(request: Asked, catalog: Catalog) -> list[Manifest] | Refused:
@@ -194,6 +239,9 @@ def make_job(request: Evaluate, plan: Plan, number: int, now_ns: int) -> Job:
         framework_version=framework.version,
         environment=framework.environment,
         inputs=plan.inputs,
+        dataset=plan.dataset,
+        limit=request.limit,
+        full_outputs=request.full_outputs,
         runs=plan_runs(request),
         level=request.level,
         seed=request.seed,

@@ -19,6 +19,7 @@ from bus.errors import BusError, MLModelScopeError
 from bus.messages import (
     LEVELS,
     Cancel,
+    Datasets,
     Done,
     Evaluate,
     EvaluationRecord,
@@ -26,6 +27,7 @@ from bus.messages import (
     Fitting,
     JobFailed,
     JobFinished,
+    ListDatasets,
     ListModels,
     ListNodes,
     Message,
@@ -47,6 +49,7 @@ from coordinator.admission import admit, candidates, no_nodes
 from coordinator.attempts import Attempts, accepted
 from coordinator.board import Board
 from coordinator.constraints import misfits, survey
+from coordinator.dataset_shelf import DatasetShelf
 from coordinator.opening import open_model
 from coordinator.placement import in_order, places
 from coordinator.registry import Registry
@@ -82,6 +85,7 @@ class Coordinator(Service):
         self._registry, self._board = Registry(), Board()
         self._shelf = Shelf(self.counters, Zoo(zoo_folder(self._settings.home)))
         self._catalog = self._shelf.catalog
+        self._datasets = DatasetShelf(self.counters)
         self._attempts = Attempts(bus, self._board, self._registry, self.counters)
         self._sweep = Sweep(self._attempts, self._board, self._registry, self._catalog)
         self._watches: list[Watch] = []
@@ -96,6 +100,7 @@ class Coordinator(Service):
     async def start(self) -> None:
         """Learn what there is, then begin to answer."""
         await self._shelf.start(self._bus)
+        await self._datasets.start(self._bus)
         await self._board.start(self._bus)
         for name, seen in (
             (subjects.NODES_BUCKET, self._saw_node),
@@ -111,6 +116,7 @@ class Coordinator(Service):
                 subjects.FITS: self._fits,
                 subjects.NODES: self._nodes,
                 subjects.MODELS: self._models,
+                subjects.DATASETS: self._list_datasets,
                 subjects.PUBLISH: self._publish,
                 subjects.UNPUBLISH: self._unpublish,
                 subjects.OPEN: self._open,
@@ -139,6 +145,7 @@ class Coordinator(Service):
             await watch.stop()
         await self._board.stop()
         await self._shelf.stop()
+        await self._datasets.stop()
 
     def not_ready(self) -> str:
         """Why nothing can be asked of it now, or nothing."""
@@ -212,7 +219,8 @@ class Coordinator(Service):
             return _not("Evaluate", request)
         began_ns = time.time_ns()
         self.counters["requests"] += 1
-        plan = admit(request, self._catalog, self._registry, self._board.outstanding)
+        load, datasets = self._board.outstanding, self._datasets.known
+        plan = admit(request, self._catalog, self._registry, load, datasets)
         if isinstance(plan, Refused):
             # What was accepted stays accepted, even if nothing would fit it now.
             known = None
@@ -295,14 +303,35 @@ class Coordinator(Service):
         why = {f"{m.name}@{m.version}": text for m in found if (text := not_runnable(m))}
         return Models(models=found, not_runnable=why)
 
+    async def _list_datasets(self, request: Message) -> Message:
+        if not isinstance(request, ListDatasets):
+            return _not("ListDatasets", request)
+        known = self._datasets.known
+        try:
+            found = (
+                known.versions(request.dataset, request.user)
+                if request.dataset
+                else [dataset for dataset in known.all(request.user) if not dataset.hidden]
+            )
+        except MLModelScopeError:
+            found = []
+        return Datasets(datasets=found)
+
     async def _publish(self, request: Message) -> Message:
         if not isinstance(request, Publish):
             return _not("Publish", request)
+        if (request.manifest is None) == (request.dataset is None):
+            text = "expected a model's manifest, or a dataset's: one of the two"
+            return Refused(kind="bad_request", text=text)
+        if request.dataset is not None:
+            return await self._datasets.publish(request)
         return await self._shelf.publish(request)
 
     async def _unpublish(self, request: Message) -> Message:
         if not isinstance(request, Unpublish):
             return _not("Unpublish", request)
+        if request.dataset:
+            return await self._datasets.unpublish(request)
         return await self._shelf.unpublish(request)
 
     async def _open(self, request: Message) -> Message:

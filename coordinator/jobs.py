@@ -35,6 +35,9 @@ OPEN = frozenset({"queued", "running"})
 RETRIED = frozenset({"node_lost", "worker_died"})
 """Kinds of failure that say nothing about the model: another attempt may well succeed."""
 
+DATASET = "dataset"
+"""The scenario in which every item of a dataset is predicted once, in order."""
+
 MEASURED: tuple[Level, ...] = ("framework",)
 """The levels deeper than `model` that workers of this version can look at."""
 
@@ -153,6 +156,18 @@ def plan_runs(request: Evaluate) -> list[Run]:
     """
     depth = LEVELS.index(request.level)
     shallow = LEVELS[min(depth, LEVELS.index("model"))]
+    if request.dataset or request.dataset_manifest is not None:
+        # One pass: how many queries it takes is known when its files have been looked at.
+        return [
+            Run(
+                index=0,
+                batch_size=request.batch_sizes[0],
+                level=shallow,
+                queries=0,
+                warmup=request.warmup,
+                scenario=DATASET,
+            )
+        ]
     deeper = [level for level in MEASURED if LEVELS.index(level) <= depth]
     return [
         Run(

@@ -77,6 +77,7 @@ class Shelf:
 
     async def publish(self, request: Publish) -> Done | Refused:
         """Make a manifest known; one that cannot be run is shown with the reason."""
+        assert request.manifest is not None
         try:
             manifest = check(request.manifest, request.manifest.name or "manifest")
         except MLModelScopeError as exc:

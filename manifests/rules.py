@@ -91,8 +91,13 @@ def _files(top: At) -> Iterator[Fault]:
     for one in top["outputs"].each():
         addresses += [one["parameters"][name] for name in ("url", "features_url")]
         checksums += [one["parameters"][name] for name in ("checksum", "features_checksum")]
-    for one in (*top["samples"].each(), *(file for _, file in top["files"].members())):
+    for one in top["samples"].each():
         addresses.append(one["url"])
+        checksums.append(one["checksum"])
+    for _, one in top["files"].members():
+        # A dataset's folder may be read in place, by a node on the same machine.
+        if not one["url"].text.startswith("file:///"):
+            addresses.append(one["url"])
         checksums.append(one["checksum"])
     addresses.append(top["labels_url"])
     checksums.append(top["labels_checksum"])

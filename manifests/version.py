@@ -176,6 +176,11 @@ def newest(versions: Iterable[str]) -> str:
     return max(known, key=lambda text: (order(text).prerelease is None, order(text)))
 
 
+def newest_first(versions: Iterable[str]) -> list[str]:
+    """Releases before pre-releases, each newest first."""
+    return sorted(versions, key=lambda v: (order(v).prerelease is None, order(v)), reverse=True)
+
+
 def parse_reference(text: str) -> tuple[str, str]:
     """`AlexNet@^1` as its name and its range; without `@` any version is meant."""
     name, found, wanted = text.strip().rpartition("@")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import UnknownNameError
+from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
 from mlmodelscope import cli_services as services
@@ -255,6 +256,10 @@ def delete(evaluation: str, *, where: Where = DEFAULT) -> int:
 
 app.command(known.models)
 app.command(known.model)
+app.command(accuracies.accuracy)
+app.command(accuracies.datasets)
+app.command(accuracies.predictions)
+app.command(accuracies.disagree)
 app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)

@@ -22,7 +22,7 @@ def check(file: Path) -> int:
     Parameters
     ----------
     file
-        The manifest (.yml).
+        The manifest (.yml), of a model or of a dataset.
     """
 
     def look() -> int:
@@ -31,6 +31,12 @@ def check(file: Path) -> int:
 
         if not file.exists():
             raise InputError(f"{file}: no such manifest")
+        if _is_dataset(file):
+            from manifests.datasets import read_dataset
+
+            dataset = read_dataset(file)
+            print(f"{file}: no faults; the dataset {dataset.name} {dataset.version}")
+            return 0
         manifest = read(file)
         why_not = not_runnable(manifest)
         state = f"cannot be run: {why_not}" if why_not else "can be run"
@@ -55,11 +61,15 @@ def publish(file: Path, *, where: Where = DEFAULT) -> int:
     Parameters
     ----------
     file
-        The manifest (.yml).
+        The manifest (.yml), of a model or of a dataset.
     """
 
     async def command(client: Client) -> int:
         async with client:
+            if _is_dataset(file):
+                dataset = await client.publish_dataset(file)
+                print(f"published: the dataset {dataset.name} {dataset.version}")
+                return 0
             manifest = await client.publish(file)
         print(f"published: {manifest.name} {manifest.version} for {manifest.framework.name}")
         return 0
@@ -67,7 +77,9 @@ def publish(file: Path, *, where: Where = DEFAULT) -> int:
     return run(command, where)
 
 
-def unpublish(model: str, *, framework: str = "", where: Where = DEFAULT) -> int:
+def unpublish(
+    model: str, *, framework: str = "", dataset: bool = False, where: Where = DEFAULT
+) -> int:
     """Withdraw a published manifest. What was measured with it stays.
 
     For example:
@@ -82,12 +94,24 @@ def unpublish(model: str, *, framework: str = "", where: Where = DEFAULT) -> int
         `name@version`.
     framework
         Which one, where several frameworks have that name and version.
+    dataset
+        It is a dataset's name.
     """
 
     async def command(client: Client) -> int:
         async with client:
-            await client.unpublish(model, framework=framework)
+            if dataset:
+                await client.unpublish_dataset(model)
+            else:
+                await client.unpublish(model, framework=framework)
         print(f"withdrawn: {model}")
         return 0
 
     return run(command, where)
+
+
+def _is_dataset(file: Path) -> bool:
+    from manifests.catalog import text_of
+    from manifests.datasets import is_dataset
+
+    return file.exists() and is_dataset(text_of(file, str(file)))

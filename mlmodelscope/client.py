@@ -19,6 +19,8 @@ from bus.errors import NotStoredError, RefusedError
 from bus.messages import (
     Accepted,
     Cancel,
+    DatasetManifest,
+    Datasets,
     Delete,
     Done,
     Evaluate,
@@ -29,6 +31,7 @@ from bus.messages import (
     History,
     HistoryRow,
     Level,
+    ListDatasets,
     ListHistory,
     ListModels,
     ListNodes,
@@ -48,6 +51,7 @@ from bus.messages import (
 )
 from bus.messages import Evaluation as Stored
 from collector.timeline import Timeline
+from mlmodelscope.dataset_files import dataset_from_disk
 from mlmodelscope.evaluation import Evaluation
 from mlmodelscope.inputs import gather_inputs
 from mlmodelscope.manifest_files import from_file
@@ -132,14 +136,19 @@ class Client:
         threads: int = 0,
         timeout_s: float = 600.0,
         top_k: int = 5,
+        dataset: str | DatasetManifest = "",
+        limit: int = 0,
+        full_outputs: bool = False,
     ) -> Evaluation:
         """Ask for an evaluation; return it as soon as it is accepted.
 
         model: `name`, `name@range`, or a Manifest. inputs: files, folders or URLs; none takes the
         samples that come with the model. runs: measured queries per batch size. environment: one
-        of a node's, by name. threads: 0 leaves it to the framework. Raises RefusedError with every
-        node's reasons when nothing fits, UnknownNameError with the nearest names, InputError for
-        an input that cannot be sent.
+        of a node's, by name. threads: 0 leaves it to the framework. dataset: `name`, `name@range`
+        or a DatasetManifest, in place of inputs: each of its first `limit` items (0: all) runs
+        once; full_outputs stores every probability. Raises RefusedError with every node's reasons
+        when nothing fits, UnknownNameError with the nearest names, InputError for an input that
+        cannot be sent.
         """
         request = Evaluate(
             evaluation_id=uuid.uuid4().hex,
@@ -156,6 +165,10 @@ class Client:
             settings={"threads": threads} if threads else {},
             timeout_s=timeout_s,
             top_k=top_k,
+            dataset=dataset if isinstance(dataset, str) else dataset.name,
+            dataset_manifest=dataset if isinstance(dataset, DatasetManifest) else None,
+            limit=limit,
+            full_outputs=full_outputs,
         )
         return await self.submit(request)
 
@@ -255,6 +268,33 @@ class Client:
         """Withdraw `name@version`; framework: which one, where several have it."""
         name, _, version = reference.partition("@")
         request = Unpublish(name=name, version=version, framework=framework, user=self.user)
+        reply = await self._bus.request(subjects.UNPUBLISH, request, Done, Refused)
+        if isinstance(reply, Refused):
+            raise refusal(reply)
+
+    async def datasets(self, dataset: str = "") -> list[DatasetManifest]:
+        """The known datasets, by name, newest first."""
+        request = ListDatasets(dataset=dataset, user=self.user)
+        return (await self._bus.request(subjects.DATASETS, request, Datasets)).datasets
+
+    async def dataset(self, path: Path) -> DatasetManifest:
+        """A dataset of your own (its manifest, or a folder with a sub-folder a class)."""
+        return await dataset_from_disk(self._bus, path)
+
+    async def publish_dataset(self, dataset: Path | str | DatasetManifest) -> DatasetManifest:
+        """Make a dataset (or a file of one) known to everyone by its name; what was published."""
+        if not isinstance(dataset, DatasetManifest):
+            dataset = await self.dataset(Path(dataset))
+        request = Publish(dataset=dataset, user=self.user)
+        reply = await self._bus.request(subjects.PUBLISH, request, Done, Refused)
+        if isinstance(reply, Refused):
+            raise refusal(reply)
+        return dataset
+
+    async def unpublish_dataset(self, reference: str) -> None:
+        """Withdraw the dataset `name@version`."""
+        name, _, version = reference.partition("@")
+        request = Unpublish(name=name, version=version, dataset=True, user=self.user)
         reply = await self._bus.request(subjects.UNPUBLISH, request, Done, Refused)
         if isinstance(reply, Refused):
             raise refusal(reply)

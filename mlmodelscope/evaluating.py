@@ -38,7 +38,7 @@ from mlmodelscope.tables import console, print_csv, print_json
 async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | None) -> int:
     """Have it evaluated and print what came of it."""
     _check_trace_file(timeline)
-    with _progress() as progress:
+    with progress_bar() as progress:
         waiting = progress.add_task("starting", total=None)
         async with client:
             progress.update(waiting, description="asking for a node")
@@ -47,7 +47,7 @@ async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | N
                 await _watch(evaluation, progress, waiting)
                 result, facts = await evaluation.result(), evaluation.facts
             except (asyncio.CancelledError, KeyboardInterrupt):
-                await _give_up(client, evaluation)
+                await give_up(client, evaluation)
                 raise
             progress.update(waiting, description="fetching the timeline", total=None)
             found = await _timeline(client, result, needed=timeline is not None)
@@ -66,6 +66,11 @@ async def show(client: Client, evaluation: str, output: str) -> int:
     async with client:
         _, facts, _ = await client.stored(evaluation)
         result = summarize(facts)
+        if result.dataset and result.state == "finished":
+            from mlmodelscope.accuracy import Shown, print_accuracy
+
+            print_accuracy(result, facts, Shown(output))
+            return 0
         found = await _timeline(client, result)
     _print(facts, result, found, output)
     return 0
@@ -128,7 +133,7 @@ async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
                 progress.update(task, description=label, completed=min(done, total))
 
 
-async def _give_up(client: Client, evaluation: Evaluation) -> None:
+async def give_up(client: Client, evaluation: Evaluation) -> None:
     """Ctrl-C: stop the work on the node too."""
     try:
         await asyncio.wait_for(client.cancel(evaluation.evaluation_id), 3.0)
@@ -151,7 +156,7 @@ async def _timeline(client: Client, result: Result, needed: bool = False) -> Tim
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def progress_bar() -> Iterator[Progress]:
     """A progress bar on stderr, where a person looks."""
     columns = (
         TextColumn("{task.description}"),

@@ -16,7 +16,14 @@ from bus.errors import (
 )
 
 OK, FAILED, USAGE, NOTHING_FITS, INTERRUPTED = 0, 1, 2, 3, 130
-USAGE_KINDS = ("bad_request", "unknown_model", "unknown_framework", "not_runnable", "changed")
+USAGE_KINDS = (
+    "bad_request",
+    "unknown_model",
+    "unknown_dataset",
+    "unknown_framework",
+    "not_runnable",
+    "changed",
+)
 
 
 def guarded(command: Callable[[], int]) -> int:

@@ -10,6 +10,34 @@ from mlmodelscope.client import Client
 from mlmodelscope.tables import Column, ago, gib, milliseconds, print_rows
 
 
+async def datasets(client: Client, dataset: str, output: str) -> int:
+    """The known datasets, one row a version."""
+    async with client:
+        known = await client.datasets(dataset)
+    rows = [
+        {
+            "name": found.name,
+            "version": found.version,
+            "task": found.task,
+            "format": found.format,
+            "classes": len(found.labels),
+            "items": found.select.count,
+            "license": found.license,
+            "description": found.description.strip(),
+        }
+        for found in known
+    ]
+    columns = [Column(name) for name in ("name", "version", "task", "format")]
+    columns.append(Column("classes", show=_or_unknown, right=True))
+    columns.append(Column("items", show=lambda count: str(count or "all"), right=True))
+    print_rows(output, rows, [*columns, Column("license")])
+    return 0
+
+
+def _or_unknown(count: int) -> str:
+    return str(count or "–")
+
+
 async def nodes(client: Client, output: str) -> int:
     """The nodes that are alive."""
     async with client:
@@ -69,6 +97,8 @@ async def history(client: Client, filters: dict[str, Any], output: str) -> int:
         Column("state"),
         Column("batch sizes", "batch_sizes", lambda sizes: ", ".join(map(str, sizes)), right=True),
         Column("p50 ms", "median_ns", milliseconds, right=True),
+        Column("dataset"),
+        Column("top-1", "top1", lambda top1: "" if top1 is None else f"{100 * top1:.2f} %"),
         Column("note", "text"),
     ]
     print_rows(output, rows, columns, empty="no evaluation yet: mlmodelscope evaluate MODEL")
@@ -96,6 +126,8 @@ def _history_row(row: HistoryRow) -> dict[str, Any]:
         "state": row.state,
         "text": row.text or ("" if row.weights == "trained" else f"weights: {row.weights}"),
         "weights": row.weights,
+        "dataset": row.dataset,
+        "top1": row.right / row.labelled if row.labelled else None,
         "batch_sizes": [run.batch_size for run in shallow],
         "median_ns": [run.median_ns for run in shallow],
     }

@@ -31,7 +31,7 @@ def print_result(result: Result, layers: Sequence[LayerRow], timeline: Timeline 
             out.print(f"[red]{escape(failure.kind)}[/] {escape(failure.text)}")
     if result.weights != "trained":
         out.print(f"[yellow]weights: {escape(result.weights)}[/]: {UNTRAINED}")
-    if result.predictions:
+    if result.predictions and not result.dataset:
         out.print(table(_predictions(result), PREDICTIONS, f"\nWhat it says{_marked(result)}"))
     if result.latency:
         out.print(table(_latency(result), LATENCY, "How fast it is", mark="best"))

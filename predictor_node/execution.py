@@ -37,6 +37,7 @@ from bus.messages import (
     TensorSpec,
 )
 from predictor_node.assets import Assets
+from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.model_files import described, fetch_model
 from predictor_node.process import Worker, WorkerDied
 from predictor_node.sampling import Sampler
@@ -131,6 +132,7 @@ class Execution:
             node=node,
             weights=job.manifest.model.weights,
             claims=claims_of(job.manifest),
+            **dataset_facts(job.dataset),
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         command = await self._command()
@@ -152,6 +154,10 @@ class Execution:
             with self._noted("fetch", input=given.name):
                 path = await self._input(number)
             items.append({"name": given.name, "path": str(path)})
+        dataset = None
+        if job.dataset is not None:
+            fetch, unpacked = self._model_file, self._model_archive
+            dataset = await fetch_dataset(job.dataset, self._teller.bus_url, fetch, unpacked)
         return {
             "job_id": job.job_id,
             "attempt": job.attempt,
@@ -160,6 +166,8 @@ class Execution:
             "allow_code": self._worker.environment.allow_code,
             **described(manifest, files),
             "items": items,
+            "dataset": dataset,
+            "limit": job.limit,
             "runs": msgspec.to_builtins(job.runs),
             "seed": job.seed,
             "settings": job.settings,

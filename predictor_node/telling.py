@@ -32,6 +32,11 @@ class Teller:
         self.batches: dict[str, int] = {}
         self.lost_spans = 0
 
+    @property
+    def bus_url(self) -> str:
+        """Where the bus is."""
+        return self._bus.url
+
     async def tell(self, of: type[F], /, **fields: Any) -> F:
         """Tell a fact; return it. It is on its way in order; `settle` waits for the rest."""
         job = self._job

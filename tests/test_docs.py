@@ -13,7 +13,23 @@ from pathlib import Path
 
 import pytest
 
-from analysis import chrome_trace, claims, latency, layers, overhead, summary
+from analysis import (
+    accuracy,
+    chrome_trace,
+    claims,
+    classification,
+    detection,
+    enhancement,
+    items,
+    latency,
+    layers,
+    overhead,
+    paired,
+    proportions,
+    segmentation,
+    summary,
+    words,
+)
 from bus import subjects
 from collector import collector
 from coordinator import coordinator
@@ -73,7 +89,26 @@ def test_every_variable_that_is_read_is_documented() -> None:
                     assert name in COMMANDS or name == "MLMS_", f"{path.name}: {name}"
 
 
-@pytest.mark.parametrize("module", [chrome_trace, claims, latency, layers, overhead, summary])
+@pytest.mark.parametrize(
+    "module",
+    [
+        accuracy,
+        chrome_trace,
+        claims,
+        classification,
+        detection,
+        enhancement,
+        items,
+        latency,
+        layers,
+        overhead,
+        paired,
+        proportions,
+        segmentation,
+        summary,
+        words,
+    ],
+)
 def test_every_analysis_is_documented(module) -> None:  # type: ignore[no-untyped-def]
     page = (ROOT / "docs" / "analyses.md").read_text()
     known = [

@@ -46,7 +46,13 @@ HOMES = {
     "nodesemver": {"manifests/version.py"},
     "pymongo": {"collector/store.py"},
     "bson": {"collector/store.py"},
-    "cyclopts": {"mlmodelscope/cli.py", "mlmodelscope/cli_services.py", "mlmodelscope/where.py"},
+    "cyclopts": {
+        "mlmodelscope/cli.py",
+        "mlmodelscope/cli_accuracy.py",
+        "mlmodelscope/cli_services.py",
+        "mlmodelscope/where.py",
+    },
+    "pycocotools": {"analysis/detection.py"},
     "uvloop": {"bus/loop.py"},
     "pynvml": {"predictor_node/capabilities.py"},
 }

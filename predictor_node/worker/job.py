@@ -9,12 +9,14 @@ from .errors import WorkerError, unknown
 from .scenario import SCENARIOS
 from .trace import LEVELS
 
+DATASET = "dataset"
+"""The scenario of a run that predicts every item of a dataset once, in order."""
 MAX_QUERIES = 10_000_000  # their times are kept in memory until the run has ended: 160 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One input under the name by which people know it: a file, or its content.
+    """One input under the name by which people know it: a file, its content, or an array.
 
     truth: what a dataset says of it, in the words of a message's Truth.
     """
@@ -22,6 +24,7 @@ class Item:
     name: str
     path: str = ""
     data: bytes = b""
+    array: Any = None
     truth: Mapping[str, Any] | None = None
 
     @property
@@ -43,11 +46,12 @@ class Run:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise unknown("level", self.level, LEVELS)
-        if self.scenario not in SCENARIOS:
-            raise unknown("scenario", self.scenario, SCENARIOS)
+        if self.scenario not in (*SCENARIOS, DATASET):
+            raise unknown("scenario", self.scenario, (*SCENARIOS, DATASET))
         for name, least, most in (
             ("batch_size", 1, 1 << 20),
-            ("queries", 1, MAX_QUERIES),
+            # How many there are is known when the dataset's files have been looked at.
+            ("queries", 0 if self.scenario == DATASET else 1, MAX_QUERIES),
             ("warmup", 0, MAX_QUERIES),
         ):
             value = getattr(self, name)
@@ -99,6 +103,8 @@ class Job(Target):
     attempt: int = 1
     top_k: int = 5
     full_outputs: bool = False
+    dataset: Mapping[str, Any] | None = None
+    limit: int = 0
     parent_span: int = 0
     span_base: int = 0
     keep_models: int = 2
@@ -111,8 +117,11 @@ def read_job(sent: Mapping[str, Any]) -> Job:
         runs = tuple(Run(**run) for run in sent["runs"])
         job = Job(**{**sent, **_target_fields(sent), "items": items, "runs": runs})
     for name in ("items", "runs"):
-        if not getattr(job, name):
+        if not (getattr(job, name) or (name == "items" and job.dataset)):
             raise WorkerError("request", f"the job has no {name}; at least one is expected")
+    if any((run.scenario == DATASET) != bool(job.dataset) for run in job.runs):
+        text = "a job with a dataset has runs of the scenario dataset, and no other has; both or"
+        raise WorkerError("request", f"{text} neither are expected")
     check_top_k(job.top_k)
     return job
 

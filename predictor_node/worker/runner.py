@@ -28,7 +28,12 @@ Say = Callable[[dict[str, Any]], None]
 
 def run_job(job: Job, models: WarmModels, say: Say, cancelled: threading.Event) -> None:
     """Everything from the job to its `finished` frame; raises WorkerError where it cannot go on."""
-    JobRun(job, models, say, cancelled).run()
+    kind = JobRun
+    if job.dataset:
+        from .dataset_run import DatasetRun
+
+        kind = DatasetRun
+    kind(job, models, say, cancelled).run()
 
 
 class JobRun:
@@ -124,8 +129,8 @@ class JobRun:
 
     def _say_measured(self, run: Run, times: Times) -> None:
         first_ns = times.starts_ns[0]
-        is_settled = settled(times.durations_ns)
-        for first in range(0, run.queries, MEASURED_QUERIES):
+        is_settled, queries = settled(times.durations_ns), len(times.starts_ns)
+        for first in range(0, queries, MEASURED_QUERIES):
             part = slice(first, first + MEASURED_QUERIES)
             self.say(
                 {
@@ -139,7 +144,7 @@ class JobRun:
                     "starts_ns": [start_ns - first_ns for start_ns in times.starts_ns[part]],
                     "durations_ns": times.durations_ns[part].tolist(),
                     "settled": is_settled,
-                    "last": first + MEASURED_QUERIES >= run.queries,
+                    "last": first + MEASURED_QUERIES >= queries,
                 }
             )
 

@@ -23,7 +23,15 @@ from benchmarks.rounds import Block, Rounds, Sides, measure
 from benchmarks.span_rows import spans
 
 TINY = replace(QUICK, queries=2, warmup=0, spans=2_500, peer_spans=3)
-ROWS = {"overhead": 2, "tracing": 2, "cold": 1, "spans": 2, "preprocess": 1, "resolve": 2}
+ROWS = {
+    "overhead": 2,
+    "tracing": 2,
+    "cold": 1,
+    "spans": 2,
+    "preprocess": 1,
+    "resolve": 2,
+    "accuracy": 1,
+}
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

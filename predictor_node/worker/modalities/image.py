@@ -161,7 +161,7 @@ def _check(parameters: ImageParameters) -> None:
     for name, choices in (
         ("element_type", ELEMENT_TYPES),
         ("layout", LAYOUTS),
-        ("color_mode", ("RGB", "BGR")),
+        ("color_mode", ("RGB", "BGR", "L")),
         ("crop_method", ("none", "center", "topleft")),
         ("interpolation", tuple(FILTERS)),
     ):
@@ -219,6 +219,8 @@ def preprocess(image: Any, parameters: ImageParameters) -> np.ndarray:
 
 def open(item: Item, parameters: ImageParameters) -> Image.Image:
     """Decode one item, a path or a content; what is no image is named, with what it is instead."""
+    if item.array is not None:
+        return _from_array(item, parameters)
     name, source = item.name, item.source
     try:
         return decode(source, parameters)
@@ -228,6 +230,17 @@ def open(item: Item, parameters: ImageParameters) -> Image.Image:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         text = f"input {name} ({_what_is(source)}) cannot be decoded: {error}; a whole image file"
         raise WorkerError("input", f"{text} is expected") from error
+
+
+def _from_array(item: Item, parameters: ImageParameters) -> Image.Image:
+    """An image that came as pixels: [height, width], or with 1 or 3 channels, 0–255."""
+    pixels = np.asarray(item.array)
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in (1, 3):
+        text = f"input {item.name} is an array of {pixels.dtype} {list(pixels.shape)}"
+        raise WorkerError("input", f"{text}; uint8 [height, width] or [height, width, 3] expected")
+    image = Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and channels == 1 else pixels)
+    return image.convert("L" if parameters.dimensions[0] == 1 else "RGB")
 
 
 def tensors(image: Any, parameters: ImageParameters) -> np.ndarray:
