@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Pass:
     top_k: int
     full_outputs: bool
     timeout_s: float
+    settings: dict[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ async def measure(client: Client, asked: Pass, shown: Shown) -> int:
         waiting = progress.add_task("starting", total=None)
         async with client:
             progress.update(waiting, description="asking for a node")
-            evaluation = await _submit(client, asked)
+            evaluation = await submit(client, asked)
             try:
                 await _watch(evaluation, progress, waiting)
                 result, facts = await evaluation.result(), evaluation.facts
@@ -98,6 +99,24 @@ def print_accuracy(result: Result, facts: Sequence[Message], shown: Shown) -> No
         for row in rows:
             accuracy_report.print_row(row, result, every_wrong=shown.wrong)
     sys.stdout.flush()
+
+
+def figures_of(result: Result, facts: Sequence[Message]) -> dict[str, Any]:
+    """The first figures of each accuracy, for a row among others."""
+    (row,) = accuracy(facts)
+    found = list(accuracy_report.figures(row))[:2]
+    shown = [
+        f"{100 * f.value:.2f} %" if f.unit == "%" else f"{f.value:.4g}"
+        for f in found
+        if f.value is not None
+    ]
+    names = "/".join(figure.name for figure in found)
+    return {"items": row.items, "accuracy": f"{names} {', '.join(shown)}"} | {
+        figure.name: figure.value for figure in found
+    }
+
+
+SIDE_BY_SIDE = [Column("items", right=True), Column("accuracy")]
 
 
 def as_data(result: Result, rows: Sequence[Accuracy], facts: Sequence[Message]) -> dict[str, Any]:
@@ -185,7 +204,8 @@ async def disagree(client: Client, one: str, two: str, output: str) -> int:
 # ---------------------------------------------------------------- the way there
 
 
-async def _submit(client: Client, asked: Pass) -> Evaluation:
+async def submit(client: Client, asked: Pass) -> Evaluation:
+    """Ask for it; what a manifest or a dataset names of a person's own goes along."""
     model: str | Manifest = asked.model
     if manifest_files.is_file(asked.model):
         model = await client.manifest(Path(asked.model))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bus.errors import InputError
 from bus.messages import Level
 
 
@@ -25,3 +26,22 @@ class Asked:
     top_k: int
     timeout_s: float
     environment: str = ""
+    settings: dict[str, str | int] = field(default_factory=dict)
+
+
+def read_settings(given: list[str] | None) -> dict[str, str | int]:
+    """`NAME=VALUE` of --setting, each; InputError naming the one that is not."""
+    found: dict[str, str | int] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not (name.strip() and equals and value.strip()):
+            raise InputError(
+                f"--setting {text!r}: expected NAME=VALUE, like provider=CPUExecutionProvider"
+            )
+        found[name.strip()] = value.strip()
+    return found
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The parts of a list with commas, each once."""
+    return tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from bus.errors import UnknownNameError
+from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
 from mlmodelscope import cli_services as services
 from mlmodelscope import cli_zoo
-from mlmodelscope.asked import Asked
+from mlmodelscope.asked import Asked, read_settings
 from mlmodelscope.exits import OK, USAGE
 from mlmodelscope.where import DEFAULT, Where, run
 
@@ -36,8 +37,10 @@ app = App(
 
 @app.command
 def evaluate(
-    model: str,
+    model: str = "",
     *,
+    models: str = "",
+    all: bool = False,
     input: list[str] | None = None,
     batch_size: str = "1",
     runs: int = 100,
@@ -48,9 +51,12 @@ def evaluate(
     node: str = "",
     environment: str = "",
     threads: int = 0,
+    precision: str = "",
+    setting: list[str] | None = None,
     seed: int = 0,
     top: int = 5,
     timeout: float = 600.0,
+    fail_fast: bool = False,
     output: Output = "table",
     timeline: Path | None = None,
     where: Where = DEFAULT,
@@ -68,10 +74,19 @@ def evaluate(
 
         mlmodelscope evaluate ./my-model.yml --input images/ --runs 500 --threads 1
 
+        mlmodelscope evaluate MNIST-CNN --all
+
+        mlmodelscope evaluate --models MNIST-CNN,EfficientNet-Lite0 --framework pytorch \
+--precision float32,bfloat16
+
     Parameters
     ----------
     model
         A model's name, `name@range` (`AlexNet@^1`), or the path of a manifest (.yml).
+    models
+        Several models, separated by commas, or `all`: run in parallel, shown side by side.
+    all
+        Run on every node, framework and environment that fits, in parallel, side by side.
     input
         A file, a folder or a URL; may be given several times. Default: the model's own samples.
     batch_size
@@ -93,12 +108,19 @@ def evaluate(
         Run in this one of a node's environments (see `mlmodelscope node --environment`).
     threads
         Threads of the framework within one operator; 0 leaves it to the framework.
+    precision
+        float32, float16, bfloat16 or int8, where the framework can; several, separated by commas,
+        are run each and shown side by side.
+    setting
+        NAME=VALUE: a setting of the framework (docs/frameworks.md); may be given several times.
     seed
         Seed of everything that is drawn.
     top
         How many classes to show per input.
     timeout
         Seconds after which the job is stopped.
+    fail_fast
+        Of several, begin no further one once one has failed.
     output
         table for people, json or csv for programs.
     timeline
@@ -122,9 +144,15 @@ def evaluate(
     )
 
     async def command(client: Client) -> int:
-        from mlmodelscope import evaluating
+        from mlmodelscope import evaluating, many
 
-        return await evaluating.evaluate(client, asked, output, timeline)
+        wish = replace(asked, settings=read_settings(setting))
+        grid = many.grid(wish, many.chosen(model, models), all, precision, fail_fast)
+        if grid.one:
+            return await evaluating.evaluate(client, grid.wish, output, timeline)
+        if timeline is not None:
+            raise InputError("--timeline: one evaluation is expected; use `mlmodelscope timeline`")
+        return await many.evaluate(client, grid, many.Kind(evaluating.submit), output)
 
     return run(command, where)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from bus.errors import InputError
+from mlmodelscope.asked import read_settings
 from mlmodelscope.where import DEFAULT, Where, run
 
 if TYPE_CHECKING:
@@ -16,9 +18,11 @@ Output = Literal["table", "json", "csv"]
 
 
 def accuracy(
-    model: str,
+    model: str = "",
     *,
     dataset: str,
+    models: str = "",
+    all: bool = False,
     limit: int = 0,
     batch_size: int = 32,
     warmup: int = 2,
@@ -27,6 +31,8 @@ def accuracy(
     node: str = "",
     environment: str = "",
     threads: int = 0,
+    precision: str = "",
+    setting: list[str] | None = None,
     top: int = 5,
     full_outputs: bool = False,
     wrong: bool = False,
@@ -47,6 +53,8 @@ def accuracy(
 
         mlmodelscope accuracy MNIST-CNN --dataset MNIST-5k --no-publish results/
 
+        mlmodelscope accuracy MNIST-CNN --dataset MNIST-5k --limit 200 --all
+
     Parameters
     ----------
     model
@@ -54,6 +62,10 @@ def accuracy(
     dataset
         A dataset's name, `name@range`, the path of its manifest (.yml), or a folder with a
         sub-folder of images for each class.
+    models
+        Several models, separated by commas, or `all`: run in parallel, shown side by side.
+    all
+        Run on every node, framework and environment that fits, in parallel, side by side.
     limit
         Run the first so many items of the dataset; 0: all. Shares are of what ran.
     batch_size
@@ -70,6 +82,11 @@ def accuracy(
         Run in this one of a node's environments.
     threads
         Threads of the framework within one operator; 0 leaves it to the framework.
+    precision
+        float32, float16, bfloat16 or int8, where the framework can; several, separated by commas,
+        are run each and shown side by side.
+    setting
+        NAME=VALUE: a setting of the framework; may be given several times.
     top
         How many classes to store per item; 5 are needed for top-5.
     full_outputs
@@ -86,6 +103,7 @@ def accuracy(
 
     async def command(client: Client) -> int:
         from mlmodelscope import accuracy as work
+        from mlmodelscope import many
 
         asked = work.Pass(
             model=model,
@@ -101,9 +119,16 @@ def accuracy(
             top_k=top,
             full_outputs=full_outputs,
             timeout_s=timeout,
+            settings=read_settings(setting),
         )
         shown = work.Shown(output=output, wrong=wrong, keep_in=no_publish)
-        return await work.measure(client, asked, shown)
+        grid = many.grid(asked, many.chosen(model, models), all, precision)
+        if grid.one:
+            return await work.measure(client, asked, shown)
+        if no_publish is not None:
+            raise InputError("--no-publish: one model in one place is expected")
+        kind = many.Kind(work.submit, work.SIDE_BY_SIDE, work.figures_of)
+        return await many.evaluate(client, grid, kind, output)
 
     return run(command, where)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -128,6 +128,7 @@ class Client:
         device: str = "cpu",
         node: str = "",
         environment: str = "",
+        settings: Mapping[str, str | int] | None = None,
         batch_sizes: Sequence[int] = (1,),
         runs: int = 100,
         warmup: int = 5,
@@ -162,7 +163,7 @@ class Client:
             warmup=warmup,
             level=trace,
             seed=seed,
-            settings={"threads": threads} if threads else {},
+            settings={**(settings or {}), **({"threads": threads} if threads else {})},
             timeout_s=timeout_s,
             top_k=top_k,
             dataset=dataset if isinstance(dataset, str) else dataset.name,
@@ -223,6 +224,7 @@ class Client:
         device: str = "cpu",
         node: str = "",
         environment: str = "",
+        settings: Mapping[str, str | int] | None = None,
         threads: int = 0,
         timeout_s: float = 120.0,
     ) -> WarmModel:
@@ -236,7 +238,7 @@ class Client:
             model=model if isinstance(model, str) else model.name,
             manifest=model if isinstance(model, Manifest) else None,
             wanted=Wanted(framework=framework, device=device, node=node, environment=environment),
-            settings={"threads": threads} if threads else {},
+            settings={**(settings or {}), **({"threads": threads} if threads else {})},
             timeout_s=timeout_s,
         )
         return WarmModel(self._bus, request)

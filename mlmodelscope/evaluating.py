@@ -42,7 +42,7 @@ async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | N
         waiting = progress.add_task("starting", total=None)
         async with client:
             progress.update(waiting, description="asking for a node")
-            evaluation = await _submit(client, asked)
+            evaluation = await submit(client, asked)
             try:
                 await _watch(evaluation, progress, waiting)
                 result, facts = await evaluation.result(), evaluation.facts
@@ -103,7 +103,8 @@ def write_trace(path: Path, timeline: Timeline, metrics: list[MetricsRecorded]) 
 # ---------------------------------------------------------------- the way there
 
 
-async def _submit(client: Client, asked: Asked) -> Evaluation:
+async def submit(client: Client, asked: Asked) -> Evaluation:
+    """Ask for it; a manifest file's own files go along."""
     model: str | Manifest = asked.model
     if manifest_files.is_file(asked.model):
         model = await client.manifest(Path(asked.model))
