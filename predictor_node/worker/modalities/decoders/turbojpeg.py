@@ -12,7 +12,10 @@ from PIL import Image
 
 from . import pillow
 
-INSTALL = "pip install PyTurboJPEG, and the library itself (apt-get install libturbojpeg0)"
+INSTALL = (
+    "pip install PyTurboJPEG (==1.8.3 where libjpeg-turbo is version 2) and the library itself "
+    "(apt-get install libturbojpeg0)"
+)
 JPEG = b"\xff\xd8"
 
 
