@@ -103,10 +103,19 @@ class Feeding:
         if len({len(tensor) for tensor in made}) > 1:
             counts = [len(tensor) for tensor in made]
             raise WorkerError("input", f"{item.name} gives its inputs {counts} rows; equally many")
-        first = self._sources[0]
-        tell = getattr(first.module, "about", None)
-        about = tell(opened[0], first.parameters) if tell and not self._code.makes_tensors else {}
+        about = {} if self._code.makes_tensors else self._about(opened)
         return Fed(item.name, made, about, item.truth)
+
+    def _about(self, opened: Sequence[Any]) -> dict[str, Any]:
+        """What each modality says of the item; of one modality's inputs, the first."""
+        about: dict[str, Any] = {}
+        asked = set()
+        for source, what in zip(self._sources, opened, strict=True):
+            tell = getattr(source.module, "about", None)
+            if tell and source.module not in asked:
+                asked.add(source.module)
+                about = {**tell(what, source.parameters), **about}
+        return about
 
     # ---------------------------------------------------------------- the model
 
