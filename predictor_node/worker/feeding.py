@@ -137,6 +137,9 @@ class Feeding:
         for output in self._target.outputs:
             if output.get("name") and output["name"] not in outputs:
                 raise unknown("output of the model", output["name"], outputs)
+        for filled in self._filled:
+            if filled.from_output and filled.from_output not in outputs:
+                raise unknown("output of the model", filled.from_output, outputs)
         first = declared[names[0]]["shape"]
         size = first[0] if first else 0
         fixed = size if isinstance(size, int) and size > 0 else 0

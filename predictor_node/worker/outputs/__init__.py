@@ -27,7 +27,6 @@ OUTPUTS: dict[str, Read] = {
     "text_generation": text.read,
     "audio_activity": audio.read,
     "feature": feature.read,
-    "embedding": feature.read,
     "raw": tensors.read,
 }
 
