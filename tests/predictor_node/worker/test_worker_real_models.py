@@ -29,20 +29,20 @@ def predict(shared_worker: Process, wheels: Path, tmp_path: Path) -> Predict:
     assets = Assets(wheels / "assets", None)  # type: ignore[arg-type]  # nothing is on a bus
 
     async def run(
-        name: str, files: list[Path] | None = None, **changes: Any
+        name: str, files: list[Path] | None = None, framework: str = "onnxruntime"
     ) -> list[dict[str, Any]]:
-        manifest = Catalog(shipped()).resolve(name)
+        (manifest,) = Catalog(shipped()).candidates(name, lambda known: known == framework)
         if files is None:
             files = [await assets.fetch(one.url, one.checksum) for one in manifest.samples]
         described_model = described(manifest, await fetch_model(manifest, assets, assets.fetch))
         run = {"index": 0, "batch_size": 1, "queries": 1, "warmup": 0, "level": "none"}
         said = shared_worker.run(
             {
-                **{"job_id": "job", "framework": "onnxruntime", "settings": {"threads": 1}},
-                "plugin": plugins()["onnxruntime"],
+                **{"job_id": "job", "framework": framework, "settings": {"threads": 1}},
+                "plugin": plugins()[framework],
                 **described_model,
                 "items": [{"name": path.name, "path": str(path)} for path in files],
-                "runs": [run | changes],
+                "runs": [run],
                 "folder": str(tmp_path),
             }
         )
@@ -137,3 +137,12 @@ async def test_basic_pitch_hears_the_chord(predict: Predict) -> None:
     sounding = notes[0, 25:60].mean(axis=0)
     # C4, E4 and G4 are MIDI 60, 64 and 67; the first key, A0, is 21.
     assert set(np.argsort(sounding)[-3:] + 21) == {60, 64, 67}
+
+
+@pytest.mark.skipif("tensorflow" not in plugins(), reason="no framework module for TensorFlow")
+async def test_basic_pitch_says_the_same_in_two_frameworks(predict: Predict) -> None:
+    (onnx,), (litert,) = (
+        await predict("Basic-Pitch"),
+        await predict("Basic-Pitch", framework="tensorflow"),
+    )
+    np.testing.assert_allclose(values(onnx["tensors"][0]), values(litert["tensors"][0]), atol=1e-4)
