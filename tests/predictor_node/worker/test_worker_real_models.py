@@ -34,13 +34,14 @@ def predict(shared_worker: Process, wheels: Path, tmp_path: Path) -> Predict:
         (manifest,) = Catalog(shipped()).candidates(name, lambda known: known == framework)
         if files is None:
             files = [await assets.fetch(one.url, one.checksum) for one in manifest.samples]
-        described_model = described(manifest, await fetch_model(manifest, assets, assets.fetch))
+        with assets.in_use() as held:
+            found = await fetch_model(manifest, held, held.fetch, held.unpacked)
         run = {"index": 0, "batch_size": 1, "queries": 1, "warmup": 0, "level": "none"}
         said = shared_worker.run(
             {
                 **{"job_id": "job", "framework": framework, "settings": {"threads": 1}},
                 "plugin": plugins()[framework],
-                **described_model,
+                **described(manifest, found),
                 "items": [{"name": path.name, "path": str(path)} for path in files],
                 "runs": [run],
                 "folder": str(tmp_path),
