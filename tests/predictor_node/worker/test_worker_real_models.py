@@ -140,7 +140,6 @@ async def test_basic_pitch_hears_the_chord(predict: Predict) -> None:
     assert set(np.argsort(sounding)[-3:] + 21) == {60, 64, 67}
 
 
-@pytest.mark.skipif("tensorflow" not in plugins(), reason="no framework module for TensorFlow")
 async def test_basic_pitch_says_the_same_in_two_frameworks(predict: Predict) -> None:
     (onnx,), (litert,) = (
         await predict("Basic-Pitch"),
