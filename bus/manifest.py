@@ -88,6 +88,8 @@ class InputParameters(
     """Audio: samples of one window; 0: all in one."""
     hop: int = 0
     """Audio: samples from one window's beginning to the next; 0: the window."""
+    lead_in: int = 0
+    """Audio: samples of silence put before the first one, for models that look back."""
 
     beginning: int = 0
     """Bytes: how many of the first and of the last bytes are looked at."""
@@ -97,6 +99,8 @@ class InputParameters(
     """Bytes, text: the value that fills what is too short."""
     strip: bool = False
     """Bytes: whether white space at both ends is passed over."""
+    block: int = 0
+    """Bytes: how many of either end are read, to pass over white space in; 0: all."""
 
     value: float | list[float] = 0.0
     """Constant: the tensor's value, or values in rows."""
@@ -151,11 +155,14 @@ class OutputParameters(
     box_units: Literal["pixels", "fractions"] = "pixels"
     """Detection: of the model's input, or 0–1 of it."""
     threshold: float = 0.0
-    """Detection, audio: what is less probable is not told."""
+    """Detection, audio, classification: what is less probable is not told."""
     pooling: Literal["none", "mean", "cls"] = "none"
     """Features of text: one vector an item, over its tokens or of the first one."""
     normalize: bool = False
     """Features: to unit length."""
+    mean: float | list[float] = 0.0
+    scale: float | list[float] = 1.0
+    """Enhancement: values times scale plus mean are pixels 0–255: what the input's did, undone."""
 
 
 class ModelOutput(

@@ -576,7 +576,7 @@ class ClassMap(Struct, frozen=True, kw_only=True):
 
 
 class TensorValue(Struct, frozen=True, kw_only=True):
-    """A tensor's numbers: little-endian, rows first, in `data`, or at `url` (repo://) if large."""
+    """A tensor's numbers: little-endian, rows first, in `data`; if large, an .npy file at `url`."""
 
     name: str = ""
     dtype: str

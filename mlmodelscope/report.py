@@ -16,6 +16,7 @@ from analysis.claims import ClaimRow
 from analysis.layers import LayerRow
 from analysis.summary import Result
 from collector.timeline import Timeline
+from mlmodelscope.predictions import tables_of
 from mlmodelscope.tables import Column, console, gib, ms, table
 
 UNTRAINED = "good for timing, never for accuracy"
@@ -31,8 +32,9 @@ def print_result(result: Result, layers: Sequence[LayerRow], timeline: Timeline 
             out.print(f"[red]{escape(failure.kind)}[/] {escape(failure.text)}")
     if result.weights != "trained":
         out.print(f"[yellow]weights: {escape(result.weights)}[/]: {UNTRAINED}")
-    if result.predictions and not result.dataset:
-        out.print(table(_predictions(result), PREDICTIONS, f"\nWhat it says{_marked(result)}"))
+    told = [] if result.dataset else result.predictions
+    for shown in tables_of(told, f"\nWhat it says{_marked(result)}"):
+        out.print(shown)
     if result.latency:
         out.print(table(_latency(result), LATENCY, "How fast it is", mark="best"))
         for line in _latency_notes(result):
@@ -85,13 +87,6 @@ def print_written(path: Path, size: int, timeline: Timeline) -> None:
 
 # ---------------------------------------------------------------- tables
 
-PREDICTIONS = [
-    Column("input"),
-    Column("class", right=True),
-    Column("label"),
-    Column("probability", show=lambda p: f"{p:.3f}", right=True),
-]
-
 
 def _spread(low: Any, high: Any, show: Any) -> str:
     return "–" if low is None or high is None else f"{show(low)}–{show(high)}"
@@ -132,19 +127,6 @@ def _latency(result: Result) -> list[dict[str, Any]]:
             "mark": "← best" if row.batch_size == best and len(result.latency) > 1 else "",
         }
         for row in result.latency
-    ]
-
-
-def _predictions(result: Result) -> list[dict[str, Any]]:
-    return [
-        {
-            "input": prediction.input if rank == 0 else "",
-            "class": score.index,
-            "label": score.label,
-            "probability": score.probability,
-        }
-        for prediction in result.predictions
-        for rank, score in enumerate(prediction.classes)
     ]
 
 

@@ -123,6 +123,14 @@ class Assets:
                     self._cache.store(draft, kept)
         return kept
 
+    async def share(self, path: Path) -> str:
+        """Put a file on the bus's object store, under its sha256; its address."""
+        name = f"outputs/{await asyncio.to_thread(file_sum, path)}"
+        objects = await self._bus.objects(subjects.object_store(name))
+        if not await objects.has(name):
+            await objects.put(name, path)
+        return f"repo://{name}"
+
     def together(self, key: str, files: dict[str, Path], lease: Lease | None = None) -> Path:
         """A folder in which `files` (name -> path) lie side by side under their own names."""
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
@@ -201,6 +209,10 @@ class AssetsInUse:
     async def keep(self, data: bytes) -> Path:
         """As Assets.keep."""
         return await self._assets.keep(data, self._lease)
+
+    async def share(self, path: Path) -> str:
+        """As Assets.share."""
+        return await self._assets.share(path)
 
     def together(self, key: str, files: dict[str, Path]) -> Path:
         """As Assets.together."""

@@ -29,7 +29,6 @@ from bus.messages import (
     LayerDescribed,
     ModelOpened,
     NodeAnnounced,
-    Prediction,
     PredictionsMade,
     Progress,
     RunMeasured,
@@ -39,6 +38,7 @@ from bus.messages import (
 from predictor_node.assets import Assets
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.model_files import described, fetch_model
+from predictor_node.predictions import read_predictions
 from predictor_node.process import Worker, WorkerDied
 from predictor_node.sampling import Sampler
 from predictor_node.telling import Teller
@@ -245,7 +245,9 @@ class Execution:
                     providers=frame["providers"],
                 )
             case "predictions":
-                predictions = msgspec.convert(frame["predictions"], list[Prediction])
+                predictions = await read_predictions(
+                    frame["predictions"], self._assets, self._folder
+                )
                 await self._teller.tell(
                     PredictionsMade, run=frame["run"], first=frame["first"], predictions=predictions
                 )

@@ -19,6 +19,15 @@ from predictor_node.checksums import verify
 
 Fetch = Callable[[str, str], Awaitable[Path]]
 """Has what lies behind (url, checksum) brought here: the file, or the archive's folder."""
+CODE = (
+    "before_preprocess",
+    "preprocess",
+    "after_preprocess",
+    "before_postprocess",
+    "postprocess",
+    "after_postprocess",
+)
+"""The manifest's fields that hold Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,7 @@ def described(manifest: Manifest, files: ModelFiles) -> dict[str, Any]:
         "inputs": [_input(given, files) for given in manifest.inputs],
         "outputs": msgspec.to_builtins(manifest.outputs),
         "labels": str(files.labels or ""),
+        "code": {name: code for name in CODE if (code := getattr(manifest, name))},
     }
 
 

@@ -32,7 +32,6 @@ from bus.messages import (
     Predict,
     Predicted,
     PredictFailed,
-    Prediction,
     Refused,
     TensorSpec,
     Undecodable,
@@ -41,6 +40,7 @@ from predictor_node.assets import Assets, AssetsInUse
 from predictor_node.execution import WorkerFailed
 from predictor_node.handles import Handles, Held, WarmError
 from predictor_node.model_files import described, fetch_model
+from predictor_node.predictions import read_predictions
 from predictor_node.process import Environment, Worker, WorkerDied
 
 log = logging.getLogger(__name__)
@@ -267,7 +267,7 @@ class Warm:
             text = f"more than {MOST_CLASSES} classes do not fit into one answer"
             raise WarmError("request", f"{text}: ask for fewer inputs at once, or a smaller top_k")
         return Predicted(
-            predictions=msgspec.convert(said["predictions"], list[Prediction]),
+            predictions=await read_predictions(said["predictions"], self.assets, held.folder),
             duration_ns=said["duration_ns"],
             preprocess_ns=said["preprocess_ns"],
         )

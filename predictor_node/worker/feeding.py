@@ -8,37 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from .errors import WorkerError, unknown
+from .fed import Fed
 from .job import Item, Target
 from .measure import Batch
 from .modalities import FILLED, modality
 from .modalities.filled import Filled
+from .modalities.source import content
 from .models import Opened
 from .outputs import check_outputs, read_all
 from .outputs.labels import read_labels
 from .outputs.reading import Reading
+from .own_code import OwnCode
 
 MAX_BATCHES_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Fed:
-    """One item as tensors: one a fed input, each [rows, *shape] with equally many rows."""
-
-    name: str
-    tensors: tuple[np.ndarray, ...]
-    about: Mapping[str, Any] = field(default_factory=dict)
-    truth: Mapping[str, Any] | None = None
-
-    @property
-    def rows(self) -> int:
-        return len(self.tensors[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +57,24 @@ class Feeding:
         ]
         self._filled = [Filled(given) for given in target.inputs if given.get("type") in FILLED]
         self._labels = read_labels(target.labels) if target.labels else []
+        self._code = OwnCode(target, self._labels)
+
+    def settings(self) -> dict[str, Any]:
+        """What a result records of how its inputs were made."""
+        return {
+            name: value
+            for source in self._sources
+            if (tell := getattr(source.module, "settings", None))
+            for name, value in tell(source.parameters).items()
+        }
 
     # ---------------------------------------------------------------- items
 
     def open(self, item: Item) -> list[Any]:
         """The item as what it is, once for each modality that looks at it ("decode")."""
+        item = self._code.item(item)
+        if self._code.makes_tensors:
+            return [content(item)]
         opened: list[Any] = []
         for index, source in enumerate(self._sources):
             alike = [
@@ -84,17 +87,35 @@ class Feeding:
 
     def tensors(self, item: Item, opened: Sequence[Any]) -> Fed:
         """What the model is fed of an opened item ("preprocess")."""
+        if self._code.makes_tensors:
+            made = tuple(
+                self._code.tensor(item.name, opened[0], source.given) for source in self._sources
+            )
+        else:
+            made = tuple(
+                source.module.tensors(what, source.parameters)
+                for source, what in zip(self._sources, opened, strict=True)
+            )
         made = tuple(
-            source.module.tensors(what, source.parameters)
-            for source, what in zip(self._sources, opened, strict=True)
+            self._code.made(item.name, tensor, source.given)
+            for source, tensor in zip(self._sources, made, strict=True)
         )
         if len({len(tensor) for tensor in made}) > 1:
             counts = [len(tensor) for tensor in made]
             raise WorkerError("input", f"{item.name} gives its inputs {counts} rows; equally many")
-        first = self._sources[0]
-        tell = getattr(first.module, "about", None)
-        about = tell(opened[0], first.parameters) if tell else {}
+        about = {} if self._code.makes_tensors else self._about(opened)
         return Fed(item.name, made, about, item.truth)
+
+    def _about(self, opened: Sequence[Any]) -> dict[str, Any]:
+        """What each modality says of the item; of one modality's inputs, the first."""
+        about: dict[str, Any] = {}
+        asked = set()
+        for source, what in zip(self._sources, opened, strict=True):
+            tell = getattr(source.module, "about", None)
+            if tell and source.module not in asked:
+                asked.add(source.module)
+                about = {**tell(what, source.parameters), **about}
+        return about
 
     # ---------------------------------------------------------------- the model
 
@@ -116,10 +137,22 @@ class Feeding:
         for output in self._target.outputs:
             if output.get("name") and output["name"] not in outputs:
                 raise unknown("output of the model", output["name"], outputs)
+        for filled in self._filled:
+            if filled.from_output and filled.from_output not in outputs:
+                raise unknown("output of the model", filled.from_output, outputs)
         first = declared[names[0]]["shape"]
         size = first[0] if first else 0
         fixed = size if isinstance(size, int) and size > 0 else 0
-        return Bound(names, outputs, tuple(self._filled), self._target.outputs, self._labels, fixed)
+        return Bound(
+            names=names,
+            output_names=outputs,
+            filled=tuple(self._filled),
+            outputs=self._target.outputs,
+            labels=self._labels,
+            fixed_batch=fixed,
+            folder=self._target.folder,
+            code=self._code,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +165,8 @@ class Bound:
     outputs: Sequence[Mapping[str, Any]]
     labels: list[str]
     fixed_batch: int
+    folder: str = "."
+    code: OwnCode | None = None
 
     @property
     def stateful(self) -> bool:
@@ -189,8 +224,10 @@ class Bound:
             name: np.stack([np.asarray(row[place]) for row in rows])
             for place, name in enumerate(self.output_names)
         }
-        reading = Reading(self.labels, top_k, full, item.about)
-        answer = {"input": item.name, **read_all(stacked, self.outputs, reading)}
+        reading = Reading(self.labels, top_k, full, item.about, self.folder)
+        read = partial(read_all, outputs=self.outputs, reading=reading)
+        said = self.code.said(item, stacked, read) if self.code else read(stacked)
+        answer = {"input": item.name, **said}
         return answer if item.truth is None else {**answer, "truth": dict(item.truth)}
 
 
@@ -244,7 +281,7 @@ def _input_name(
 
 
 def _promised(source: Source) -> str:
-    return str((source.given.get("parameters") or {}).get("element_type", "float32"))
+    return str(source.parameters.element_type)
 
 
 def _check_shape(name: str, wanted: Sequence[Any], tensor: np.ndarray) -> None:

@@ -59,7 +59,9 @@ class HeldModels:
         except BaseException:
             self._let_go(target, model)
             raise
-        return {"said": "opened", "framework": target.framework, **model.about()}
+        about = model.about()
+        about["settings"] = {**about["settings"], **feeding.settings()}
+        return {"said": "opened", "framework": target.framework, **about}
 
     def predict(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """What a held model says of some inputs; the `predicted` frame."""

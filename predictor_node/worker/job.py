@@ -89,6 +89,8 @@ class Target:
     folder: str
     labels: str = ""
     allow_code: bool = False
+    code: Mapping[str, Any] = field(default_factory=dict)
+    """The manifest's own Python by its fields; run only where allow_code."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .feeding import Bound, Fed, split_rows, with_states
+from .fed import Fed
+from .feeding import Bound, split_rows, with_states
 from .job import Target
 from .measure import Batch
 from .models import Opened, prediction_failed

@@ -13,7 +13,8 @@ import numpy as np
 
 from . import scenario
 from .errors import Cancelled
-from .feeding import Bound, Fed, Feeding, of_one_shape
+from .fed import Fed
+from .feeding import Bound, Feeding, of_one_shape
 from .job import Job, Run
 from .measure import Batch, measure, progress, quiet_collector, settled
 from .models import Opened, WarmModels, prediction_failed
@@ -85,7 +86,9 @@ class JobRun:
         framework = self.job.framework
         tags = {"framework": framework, "version": model.version, "cached": model.cached}
         self.trace.add(1, "open", model.start_ns, model.duration_ns, tags)
-        self.say({"said": "opened", "run": run.index, "framework": framework, **model.about()})
+        about = model.about()
+        about["settings"] = {**about["settings"], **self.feeding.settings()}
+        self.say({"said": "opened", "run": run.index, "framework": framework, **about})
 
     def _predict_items(self, run: Run, model: Opened, bound: Bound) -> int:
         """One unmeasured pass over all items says what the model predicts; gives its calls."""

@@ -8,6 +8,8 @@
         what the model is fed; most items give one row, long audio one a window
     about(opened, parameters) -> dict      optional
         what reading the model's outputs needs to know of the item (its size, its rate)
+    settings(parameters) -> dict           optional
+        what a result records of how its inputs were made (the decoder)
 
 Heavy libraries are imported inside the function that needs them.
 """
@@ -17,9 +19,15 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import unknown
-from . import image
+from . import audio, bytes, image, raw, text
 
-MODALITIES: dict[str, ModuleType] = {"image": image}
+MODALITIES: dict[str, ModuleType] = {
+    "image": image,
+    "text": text,
+    "audio": audio,
+    "bytes": bytes,
+    "raw": raw,
+}
 ALIASES = {"code": "bytes", "file": "bytes", "tensor": "raw", "general": "raw"}
 FILLED = ("constant", "state")
 """Inputs that no item feeds: see filled.py."""

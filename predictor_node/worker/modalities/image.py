@@ -1,108 +1,46 @@
 """Images: the steps that turn a file into a tensor, in the order that a manifest gives them."""
 
-import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from fractions import Fraction
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import WorkerError, unknown
+from ..errors import WorkerError
 from ..job import Item
+from . import framing
+from .decoders import DECODERS, Wanted, decoder, size_of
+from .image_parameters import ANY_SIZE, ImageParameters, read_parameters
 
-DEFAULT_STEPS = ("decode", "resize", "crop", "normalize", "transpose")
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-ELEMENT_TYPES = ("float32", "float16", "uint8", "int32", "int64")
-LAYOUTS = ("NCHW", "NHWC", "CHW", "HWC")
-ANY_SIZE = -1
+__all__ = ("about", "open", "read_parameters", "settings", "tensors")
+
 SNIFFED_BYTES = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageParameters:
-    """How an image becomes a tensor; dimensions are C, H, W whatever the layout.
-
-    mean and scale apply as (x - mean) / scale to 0–255 values; a vector has one number a channel,
-    in the order of color_mode.
-    """
-
-    dimensions: tuple[int, int, int]
-    element_type: str = "float32"
-    layout: str = "NCHW"
-    color_mode: str = "RGB"
-    mean: float | tuple[float, ...] = 0.0
-    scale: float | tuple[float, ...] = 1.0
-    crop_method: str = "none"
-    crop_ratio: float = 1.0
-    keep_aspect_ratio: bool = False
-    max_dimension: int = 0
-    interpolation: str = "bilinear"
-    steps: tuple[str, ...] = DEFAULT_STEPS
-
-    @property
-    def height_width(self) -> tuple[int, int]:
-        return self.dimensions[1:]
-
-    @property
-    def crops_after_resize(self) -> bool:
-        """Whether resize must leave room for a crop that comes later."""
-        return (
-            self.crop_method != "none"
-            and "crop" in self.steps
-            and self.steps.index("crop") > self.steps.index("resize")
-        )
-
-
 Step = Callable[[Any, ImageParameters], Any]
 
 
-def decode(source: str | bytes, parameters: ImageParameters) -> Image.Image:
-    """The image's pixels, in colour or (one channel) in grey; EXIF rotation is not applied."""
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        return image.convert("L" if parameters.dimensions[0] == 1 else "RGB")
-
-
-def crop(image: Image.Image, parameters: ImageParameters) -> Image.Image:
-    """After resize the target's own size; before it, crop_ratio of the largest box of its form."""
-    height, width = parameters.height_width
-    if parameters.crop_method == "none" or ANY_SIZE in (height, width):
+def crop(image: Any, parameters: ImageParameters) -> Any:
+    """A part of the image, as crop_box says."""
+    left, top, width, height = box = framing.crop_box(size_of(image), parameters)
+    if box == (0, 0, *size_of(image)):
         return image
-    if not ("resize" in parameters.steps and parameters.crops_after_resize):
-        # Exact arithmetic on the ratio as it is written: 0.7 of 300 pixels is 210, not 209.
-        ratio = Fraction(str(parameters.crop_ratio))
-        largest = min(Fraction(image.width, width), Fraction(image.height, height))
-        width, height = int(width * largest * ratio), int(height * largest * ratio)
-    left = top = 0
-    if parameters.crop_method == "center":
-        # An odd remainder leaves its extra pixel before the box, as EfficientNet's own code does.
-        left, top = (image.width - width + 1) // 2, (image.height - height + 1) // 2
+    if isinstance(image, np.ndarray):
+        return image[top : top + height, left : left + width]
     return image.crop((left, top, left + width, top + height))
 
 
-def resize(image: Image.Image, parameters: ImageParameters) -> Image.Image:
-    """To the target's size, or keeping the form: around a later crop, inside it, or to a limit."""
-    height, width = parameters.height_width
-    known = ANY_SIZE not in (height, width)
-    if known and parameters.crops_after_resize:
-        scale = max(width / image.width, height / image.height) / parameters.crop_ratio
-    elif parameters.max_dimension:
-        scale = min(1.0, parameters.max_dimension / max(image.size))
-    elif not known:
+def resize(image: Any, parameters: ImageParameters) -> Any:
+    """To the size that resized_size says, and a border around it where the method is pad."""
+    size = framing.resized_size(size_of(image), parameters)
+    if size != size_of(image):
+        image = DECODERS[parameters.decoder].resize(image, size, parameters.interpolation)
+    left, top, width, height = framing.border_box(size, parameters)
+    if (width, height) == size:
         return image
-    elif parameters.keep_aspect_ratio:
-        scale = min(width / image.width, height / image.height)
-    else:
-        return image.resize((width, height), FILTERS[parameters.interpolation])
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, FILTERS[parameters.interpolation])
+    pixels = np.asarray(image)
+    bordered = np.full((height, width, *pixels.shape[2:]), round(parameters.pad_value), np.uint8)
+    bordered[-top : size[1] - top, -left : size[0] - left] = pixels
+    return bordered if isinstance(image, np.ndarray) else Image.fromarray(bordered)
 
 
 def normalize(image: Image.Image, parameters: ImageParameters) -> np.ndarray:
@@ -129,73 +67,11 @@ def _pixels(image: Image.Image | np.ndarray) -> np.ndarray:
 
 
 STEPS: dict[str, Step] = {
-    "decode": decode,
     "crop": crop,
     "resize": resize,
     "normalize": normalize,
     "transpose": transpose,
 }
-IMAGE_STEPS = ("decode", "crop", "resize")  # the others have left the image behind for an array
-
-
-def read_parameters(given: Mapping[str, Any]) -> ImageParameters:
-    """A manifest's image input, checked; empty fields mean the default."""
-    named = given.get("parameters") or {}
-    known = {field.name for field in fields(ImageParameters)}
-    for name in named:
-        if name not in known and name != "input_layer":
-            raise unknown("image parameter", name, known)
-    chosen: dict[str, Any] = {
-        k: v for k, v in named.items() if k in known and v not in ("", [], None)
-    }
-    if len(chosen.get("dimensions", ())) != 3:
-        text = f"an image input has dimensions {named.get('dimensions')}; [C, H, W] is expected"
-        raise WorkerError("request", text)
-    chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}
-    parameters = ImageParameters(**chosen)
-    _check(parameters)
-    return parameters
-
-
-def _check(parameters: ImageParameters) -> None:
-    for name, choices in (
-        ("element_type", ELEMENT_TYPES),
-        ("layout", LAYOUTS),
-        ("color_mode", ("RGB", "BGR", "L")),
-        ("crop_method", ("none", "center", "topleft")),
-        ("interpolation", tuple(FILTERS)),
-    ):
-        if getattr(parameters, name) not in choices:
-            raise unknown(name, getattr(parameters, name), choices)
-    for step in parameters.steps:
-        if step not in STEPS:
-            raise unknown("step", step, STEPS)
-    steps, channels = parameters.steps, parameters.dimensions[0]
-    arrays_begin = next((i for i, s in enumerate(steps) if s not in IMAGE_STEPS), len(steps))
-    faults = {
-        f"steps are {list(steps)}; decode must come first, once": (
-            steps[0] != "decode" or steps.count("decode") != 1
-        ),
-        f"steps are {list(steps)}; crop and resize come before normalize and transpose": any(
-            step in IMAGE_STEPS for step in steps[arrays_begin:]
-        ),
-        f"steps are {list(steps)}; each may come once": len(set(steps)) != len(steps),
-        f"dimensions have {channels} channels; 1 or 3 are expected": channels not in (1, 3),
-        f"dimensions are {list(parameters.dimensions)}; sizes from 1, or -1, are expected": any(
-            size < 1 and size != ANY_SIZE for size in parameters.height_width
-        ),
-        f"crop_ratio is {parameters.crop_ratio}; above 0, up to 1 is expected": not (
-            0 < parameters.crop_ratio <= 1
-        ),
-        "scale holds a zero, by which pixels would be divided": not np.all(parameters.scale),
-        f"mean and scale have one number, or {channels}: one a channel": any(
-            np.ndim(vector) and np.size(vector) != channels
-            for vector in (parameters.mean, parameters.scale)
-        ),
-    }
-    for text, wrong in faults.items():
-        if wrong:
-            raise WorkerError("request", f"image input: {text}")
 
 
 def preprocess(image: Any, parameters: ImageParameters) -> np.ndarray:
@@ -206,7 +82,7 @@ def preprocess(image: Any, parameters: ImageParameters) -> np.ndarray:
     channels, height, width = parameters.dimensions
     chw = parameters.layout.endswith("CHW")
     wanted = (channels, height, width) if chw else (height, width, channels)
-    free = parameters.keep_aspect_ratio or parameters.max_dimension > 0
+    free = parameters.max_dimension > 0 or parameters.keeps_form
     matches = all(
         want in (ANY_SIZE, found) or (free and want != channels)
         for want, found in zip(wanted, tensor.shape, strict=True)
@@ -217,13 +93,14 @@ def preprocess(image: Any, parameters: ImageParameters) -> np.ndarray:
     return tensor
 
 
-def open(item: Item, parameters: ImageParameters) -> Image.Image:
+def open(item: Item, parameters: ImageParameters) -> Any:
     """Decode one item, a path or a content; what is no image is named, with what it is instead."""
     if item.array is not None:
         return _from_array(item, parameters)
     name, source = item.name, item.source
+    wanted = Wanted(parameters.dimensions[0] == 1, lambda size: framing.ratio(size, parameters))
     try:
-        return decode(source, parameters)
+        return DECODERS[parameters.decoder].decode(source, wanted)
     except UnidentifiedImageError as error:
         text = f"input {name} is not an image but a {_what_is(source)}; an image is expected"
         raise WorkerError("input", f"{text} (PNG, JPEG, …)") from error
@@ -232,7 +109,7 @@ def open(item: Item, parameters: ImageParameters) -> Image.Image:
         raise WorkerError("input", f"{text} is expected") from error
 
 
-def _from_array(item: Item, parameters: ImageParameters) -> Image.Image:
+def _from_array(item: Item, parameters: ImageParameters) -> Any:
     """An image that came as pixels: [height, width], or with 1 or 3 channels, 0–255."""
     pixels = np.asarray(item.array)
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
@@ -240,7 +117,8 @@ def _from_array(item: Item, parameters: ImageParameters) -> Image.Image:
         text = f"input {item.name} is an array of {pixels.dtype} {list(pixels.shape)}"
         raise WorkerError("input", f"{text}; uint8 [height, width] or [height, width, 3] expected")
     image = Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and channels == 1 else pixels)
-    return image.convert("L" if parameters.dimensions[0] == 1 else "RGB")
+    image = image.convert("L" if parameters.dimensions[0] == 1 else "RGB")
+    return np.asarray(image) if parameters.decoder == "opencv" else image
 
 
 def tensors(image: Any, parameters: ImageParameters) -> np.ndarray:
@@ -249,8 +127,16 @@ def tensors(image: Any, parameters: ImageParameters) -> np.ndarray:
 
 
 def about(image: Any, parameters: ImageParameters) -> dict[str, Any]:
-    """The image's own size in pixels."""
-    return {"width": image.width, "height": image.height}
+    """Where the given image's pixels went, and the order of its channels."""
+    size = size_of(image)
+    given = getattr(image, "info", {}).get("given", size)
+    where = framing.geometry(given, size, parameters)
+    return {"geometry": where, "color_mode": parameters.color_mode}
+
+
+def settings(parameters: ImageParameters) -> dict[str, str]:
+    """What a result records of how it was made: pixels differ between decoders."""
+    return {"decoder": f"{parameters.decoder} {decoder(parameters.decoder).version()}"}
 
 
 def _what_is(source: str | bytes) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import WorkerError, unknown
-from . import classification, tensors
+from . import audio, classification, detection, enhancement, feature, segmentation, tensors, text
 from .reading import Reading, transform_of
 
 Read = Callable[[Mapping[str, np.ndarray], Mapping[str, Any], Reading], dict[str, Any]]
@@ -19,7 +19,14 @@ Read = Callable[[Mapping[str, np.ndarray], Mapping[str, Any], Reading], dict[str
 
 OUTPUTS: dict[str, Read] = {
     "classification": classification.read,
-    "feature": tensors.read,
+    "object_detection": detection.read,
+    "instance_segmentation": detection.read_instances,
+    "semantic_segmentation": segmentation.read,
+    "image_enhancement": enhancement.read,
+    "text": text.read,
+    "text_generation": text.read,
+    "audio_activity": audio.read,
+    "feature": feature.read,
     "raw": tensors.read,
 }
 

@@ -20,6 +20,11 @@ def softmax(row: np.ndarray) -> np.ndarray:
     return powers / powers.sum()
 
 
+def sigmoid(scores: np.ndarray) -> np.ndarray:
+    """Scores as probabilities that do not exclude each other."""
+    return 0.5 * (1 + np.tanh(scores.astype(np.float64) / 2))  # exp would overflow
+
+
 def best_classes(row: np.ndarray, labels: list[str], top_k: int) -> list[dict[str, Any]]:
     """The top_k values, highest first; of equal ones the lower index first."""
     order = np.argsort(-row.astype(np.float64), kind="stable")[:top_k]
@@ -36,12 +41,20 @@ def best_classes(row: np.ndarray, labels: list[str], top_k: int) -> list[dict[st
 def read(
     rows: Mapping[str, np.ndarray], output: Mapping[str, Any], reading: Reading
 ) -> dict[str, Any]:
-    """One score a class; of an item with several rows (windows) their mean."""
+    """One score a class; of an item with several rows (windows) their mean.
+
+    softmax: one class of all; sigmoid: each class for itself, and all above the threshold.
+    """
     found = pick(rows, output, "probabilities_layer")
     scores = found.reshape(len(found), -1)
     check_width(reading.labels, scores.shape[1])
     if transform_of(output) == "softmax":
         scores = np.stack([softmax(row) for row in scores])
+    elif transform_of(output) == "sigmoid":
+        scores = sigmoid(scores)
     flat = scores[0] if len(scores) == 1 else scores.mean(axis=0)
-    top_k = flat.size if reading.full else reading.top_k
-    return {"classes": best_classes(flat, reading.labels, top_k)}
+    threshold = (output.get("parameters") or {}).get("threshold", 0.0)
+    several = transform_of(output) == "sigmoid" and threshold
+    top_k = flat.size if reading.full or several else reading.top_k
+    classes = best_classes(flat, reading.labels, top_k)
+    return {"classes": [one for one in classes if one["probability"] >= threshold]}

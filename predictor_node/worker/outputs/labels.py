@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from ..errors import WorkerError
 
@@ -10,13 +11,18 @@ WORDNET_ID = re.compile(r"^n\d{8}\s+")
 
 
 def read_labels(path: str) -> list[str]:
-    """Class names by index, from a JSON list, a JSON map of index to name, or lines of text."""
+    """Class names by index: a JSON list, a JSON map of index to name, or lines of text.
+
+    Of a JSON map with other keys (a model's configuration, say) its one list of texts.
+    """
     try:
         text = Path(path).read_text("utf-8-sig")
         found = json.loads(text) if text.lstrip()[:1] in ("[", "{") else text.splitlines()
     except (OSError, ValueError) as error:
         text = f"labels file {Path(path).name} cannot be read: {error}"
         raise WorkerError("asset", f"{text}; a JSON list or map, or lines, are expected") from error
+    if isinstance(found, dict) and len(lists := [x for x in found.values() if _is_names(x)]) == 1:
+        (found,) = lists
     if isinstance(found, dict):
         numbered = {int(index): name for index, name in found.items() if str(index).isdecimal()}
         if sorted(numbered) != list(range(len(found))):
@@ -30,6 +36,10 @@ def read_labels(path: str) -> list[str]:
     while names and not names[-1]:
         names.pop()
     return [WORDNET_ID.sub("", name) for name in names]
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(x, str) for x in value)
 
 
 def check_width(labels: list[str], width: int) -> None:

@@ -15,13 +15,15 @@ TRANSFORMS = ("", "none", "softmax", "sigmoid")
 class Reading:
     """What reading an item's outputs needs beside them.
 
-    about: what the item's modality says of it (width, height …); full: everything, not top_k.
+    about: what the item's modality says of it (width, height …); full: everything, not top_k;
+    folder: where what is too large for a message is put.
     """
 
     labels: list[str] = field(default_factory=list)
     top_k: int = 5
     full: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = "."
 
 
 def pick(rows: Mapping[str, np.ndarray], output: Mapping[str, Any], layer: str = "") -> np.ndarray:

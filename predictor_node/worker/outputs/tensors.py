@@ -1,6 +1,8 @@
-"""Features and raw tensors: the numbers as they are, little-endian."""
+"""Raw tensors: the numbers as they are, little-endian; large ones in a file of the job's folder."""
 
+import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +18,17 @@ def read(
 ) -> dict[str, Any]:
     """The named output of one item, without the batch's dimension where it has one row."""
     found = pick(rows, output)
-    return {"tensors": [value(found[0] if len(found) == 1 else found, output.get("name", ""))]}
+    tensor = found[0] if len(found) == 1 else found
+    return {"tensors": [value(tensor, output.get("name", ""), reading)]}
 
 
-def value(tensor: np.ndarray, name: str = "") -> dict[str, Any]:
-    """A tensor in the words of a message; of a large one the shape alone."""
+def value(tensor: np.ndarray, name: str, reading: Reading) -> dict[str, Any]:
+    """A tensor in the words of a message; `file`: where a large one lies, for the node."""
     tensor = np.ascontiguousarray(tensor)
-    little = tensor.astype(tensor.dtype.newbyteorder("<"))
-    return {
-        "name": name,
-        "dtype": tensor.dtype.name,
-        "shape": list(tensor.shape),
-        "data": little.tobytes() if tensor.nbytes <= INLINE_BYTES else b"",
-    }
+    about = {"name": name, "dtype": tensor.dtype.name, "shape": list(tensor.shape)}
+    little = tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)
+    if tensor.nbytes <= INLINE_BYTES:
+        return {**about, "data": little.tobytes()}
+    path = Path(reading.folder) / f"{uuid.uuid4().hex}.npy"
+    np.save(path, little, allow_pickle=False)
+    return {**about, "file": str(path)}

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import PIL
 import pytest
 import yaml
 
@@ -217,6 +218,7 @@ def test_effective_settings_are_told(shared_worker: Process, make_job: MakeJob) 
         "execution": "sequential",
         "graph_optimization": "basic",
         "precision": "float32",
+        "decoder": f"pillow {PIL.__version__}",
     }
     assert list(opened["providers"]) == ["CPUExecutionProvider"]
     images = {"name": "images", "dtype": "float32", "shape": ["batch", 3, 224, 224]}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 import numpy as np
+import PIL
 import pytest
 
 from predictor_node import worker
@@ -291,7 +292,8 @@ def test_a_worker_runs_an_executable_as_any_framework(
     said = shared_worker.run(job)
     assert said.one("finished")["unavailable"] == {}
     assert said.one("opened")["version"] == "1.2.3"
-    assert said.one("opened")["settings"] == {"device": "cpu", "threads": 1}
+    settings = said.one("opened")["settings"]
+    assert settings == {"device": "cpu", "threads": 1, "decoder": f"pillow {PIL.__version__}"}
     assert [each["input"] for each in said.one("predictions")["predictions"]] == [
         "coffee.png",
         "chelsea.png",

@@ -58,7 +58,7 @@ def test_everything_is_told_where_everything_is_wanted() -> None:
     assert len(classification.read(rows, {}, Reading(top_k=2, full=True))["classes"]) == 12
 
 
-def test_a_feature_travels_unless_it_is_large() -> None:
+def test_a_tensor_travels_unless_it_is_large(tmp_path: Path) -> None:
     (small,) = tensors.read({"y": np.array([[1.0, 2.0]], np.float32)}, {}, Reading())["tensors"]
     assert small == {
         "name": "",
@@ -66,8 +66,12 @@ def test_a_feature_travels_unless_it_is_large() -> None:
         "shape": [2],
         "data": bytes.fromhex("0000803f00000040"),
     }
-    (large,) = tensors.read({"y": np.zeros((1, 100, 100))}, {}, Reading())["tensors"]
-    assert (large["data"], large["shape"]) == (b"", [100, 100])
+    numbers = np.random.default_rng(2).random((100, 100))
+    reading = Reading(folder=str(tmp_path))
+    (large,) = tensors.read({"y": numbers[np.newaxis]}, {"name": "y"}, reading)["tensors"]
+    assert large.keys() == {"name", "dtype", "shape", "file"}
+    assert Path(large["file"]).parent == tmp_path
+    np.testing.assert_array_equal(np.load(large["file"]), numbers)
 
 
 LABELS = {
