@@ -57,4 +57,6 @@ def read(
     several = transform_of(output) == "sigmoid" and threshold
     top_k = flat.size if reading.full or several else reading.top_k
     classes = best_classes(flat, reading.labels, top_k)
-    return {"classes": [one for one in classes if one["probability"] >= threshold]}
+    if threshold:  # scores below 0 are told where nobody asked for less
+        classes = [one for one in classes if one["probability"] >= threshold]
+    return {"classes": classes}

@@ -254,6 +254,11 @@ def test_a_classifier_of_several_classes_tells_all_above_the_threshold() -> None
     assert [one["probability"] for one in found] == pytest.approx([0.9, 0.75, 0.5])
 
 
+def test_scores_below_zero_are_told() -> None:
+    found = OUTPUTS["classification"]({"y": np.array([[-2.0, -1.0]])}, {}, Reading())["classes"]
+    assert [one["index"] for one in found] == [1, 0]
+
+
 def test_several_outputs_fill_one_prediction() -> None:
     rows = {"scores": np.array([[1.0, 2.0]]), "vector": np.zeros((1, 3), np.float32)}
     outputs = [
