@@ -12,7 +12,7 @@ import struct
 import sys
 from pathlib import Path
 
-from bus.messages import Device, FrameworkSeen
+from bus.messages import LEVELS, Device, FrameworkSeen
 
 RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 PARANOID = "kernel.perf_event_paranoid"
@@ -119,8 +119,9 @@ def _no_counters() -> str:
 
 
 def frameworks_seen(described: dict[str, object], environment: str) -> list[FrameworkSeen]:
-    """The frameworks that a worker of an environment says it can load."""
-    entries = described.get("frameworks")
+    """The frameworks that a worker of an environment says it can load, and how deep it looks."""
+    entries, looking = described.get("frameworks"), described.get("profilers")
+    able = [one for one in (looking if isinstance(looking, list) else []) if not one["unavailable"]]
     return [
         FrameworkSeen(
             name=str(entry["name"]),
@@ -129,6 +130,15 @@ def frameworks_seen(described: dict[str, object], environment: str) -> list[Fram
             providers=[str(provider) for provider in entry.get("providers", [])],
             environment=environment,
             packages={str(name): str(found) for name, found in entry.get("packages", {}).items()},
+            levels=[
+                level
+                for level in LEVELS
+                if any(
+                    one["level"] == level
+                    and entry["name"] in (one["frameworks"] or [entry["name"]])
+                    for one in able
+                )
+            ],
         )
         for entry in (entries if isinstance(entries, list) else [])
     ]
