@@ -60,7 +60,7 @@ HOMES = {
     },
     "pycocotools": {"analysis/detection.py"},
     "uvloop": {"bus/loop.py"},
-    "pynvml": {"predictor_node/capabilities.py"},
+    "pynvml": {"predictor_node/capabilities.py", f"{WORKER}/profilers/nvml.py"},
     **WORKER_HOMES,
 }
 FILES = sorted(p for room in MAY_IMPORT for p in (ROOT / room).rglob("*.py"))

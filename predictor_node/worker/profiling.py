@@ -52,6 +52,8 @@ class Profiling:
         depth = LEVELS.index(run.level)
         able = [one for one in self._found if one.module is not None and not one.why]
         chosen = [one for one in able if LEVELS.index(one.level) <= depth]
+        if alone := [one for one in chosen if one.level == run.level and _alone(one)]:
+            return alone
         return sorted(chosen, key=lambda one: LEVELS.index(one.level))
 
     @contextmanager
@@ -150,6 +152,10 @@ def _find(job: Job, name: str, path: str) -> Found:
         return Found(name, module.LEVEL, why, module)
     except Exception as error:  # said where the level is asked for; the other profilers go on
         return Found(name, "", f"{type(error).__name__}: {error}")
+
+
+def _alone(one: Found) -> bool:
+    return bool(getattr(one.module, "ALONE", False))
 
 
 def _not_wanted(module: ModuleType, settings: Mapping[str, Any]) -> str:

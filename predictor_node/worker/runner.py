@@ -8,6 +8,7 @@ import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from .errors import Cancelled
 from .fed import Fed
 from .feeding import Bound, Feeding, of_one_shape
 from .job import Job, Run
-from .measure import Batch, progress, quiet_collector, settled
-from .measure_hooked import Predicting
+from .measure import Batch, measure, progress, quiet_collector, settled
+from .measure_hooked import Predicting, measure_hooked
 from .models import Opened, WarmModels, prediction_failed
 from .predicting import Asker
 from .profiling import Profiling
@@ -121,15 +122,25 @@ class JobRun:
 
     def _loop(self, run: Run, predicting: Predicting, phase: str, times: Times) -> None:
         """The same code for warming up and for measuring, so that it is warm itself."""
-        queries = len(times.starts_ns)
+        queries, cancelled = len(times.starts_ns), self.cancelled
         due_ns = scenario.plan(run.scenario, queries, self.job.seed)
-        with progress(self.say, run.index, phase, queries, times), quiet_collector():
-            try:
-                predicting.measure(due_ns, times, self.cancelled)
-            except Cancelled:
-                raise
-            except Exception as error:
-                raise prediction_failed(self.job, error, predicting.batches[0]) from error
+        try:
+            if predicting.hooks:
+                told = {"said": "progress", "run": run.index, "phase": phase, "total": queries}
+                with quiet_collector():
+                    tell = partial(self._tell_done, told, times)
+                    measure_hooked(predicting, due_ns, times, cancelled, tell)
+                return
+            predict, handle, batches = predicting.predict, predicting.handle, predicting.batches
+            with progress(self.say, run.index, phase, queries, times), quiet_collector():
+                measure(predict, handle, batches, due_ns, times, cancelled)
+        except Cancelled:
+            raise
+        except Exception as error:
+            raise prediction_failed(self.job, error, predicting.batches[0]) from error
+
+    def _tell_done(self, told: Mapping[str, Any], times: Times) -> None:
+        self.say({**told, "done": times.done})
 
     def _say_measured(self, run: Run, times: Times) -> None:
         first_ns = times.starts_ns[0]

@@ -13,6 +13,8 @@
     frameworks: tuple[str, ...]                     optional: for runs of these frameworks only
     environment(settings) -> dict[str, str]         optional: variables that must be set before the
         worker starts: a run that needs them gets a worker process of its own
+    ALONE: bool                                     optional: where it is in force at its own level,
+        no other profiler is
     wanted(settings) -> str                         optional: "", or how to ask for what nobody
         gets unasked (it is too dear): then it is not entered
 
@@ -128,6 +130,11 @@ class Session:
         times_ns, values = kept.samples.setdefault((name, unit, LEVELS[_index(level)]), ([], []))
         times_ns.append(int(epoch_ns))
         values.append(float(value))
+
+    def lose(self, spans: int) -> None:
+        """Spans that there were and that could not be kept."""
+        if spans:
+            self.trace.lose(spans)
 
     def unavailable(self, reason: str) -> None:
         """What could not be had in this run, and why."""
