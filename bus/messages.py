@@ -88,6 +88,8 @@ class FrameworkSeen(Struct, frozen=True, kw_only=True):
     environment: str = "default"
     packages: dict[str, str] = {}
     """Packages of that environment that bring models with them (torchvision …): name -> version."""
+    levels: list[Level] = []
+    """The trace levels that profilers of that environment serve for it, beside its own layers."""
 
 
 class Clock(Struct, frozen=True, kw_only=True):
@@ -175,7 +177,9 @@ class Evaluate(Message, frozen=True, kw_only=True):
 
     The client chooses `evaluation_id` (32 hex digits: also the W3C trace id), so that asking
     twice is harmless. model is `name` or `name@range`, unless `manifest` holds a whole one.
-    batch_sizes, queries (per batch size) and warmup make the runs; level is what to trace.
+    batch_sizes, queries (per batch size) and warmup make the runs; level is what to trace: in a run
+    of its own for each level down to it, unless not `leveled`: then only the deepest.
+    settings: the framework's; those that begin with `profile.` are the profilers'.
     dataset (`name` or `name@range`, unless `dataset_manifest` holds a whole one) takes the place of
     inputs: each of its first `limit` items (0: all) is predicted once, measured in the same pass,
     and told beside what was expected. full_outputs: every probability, not the top_k alone.
@@ -195,6 +199,7 @@ class Evaluate(Message, frozen=True, kw_only=True):
     queries: int = 100
     warmup: int = 5
     level: Level = "model"
+    leveled: bool = True
     seed: int = 0
     settings: dict[str, str | int] = {}
     top_k: int = 5
@@ -763,7 +768,10 @@ class SpansRecorded(Message, frozen=True, kw_only=True):
 
 
 class MetricsRecorded(Message, frozen=True, kw_only=True):
-    """Samples of one quantity over time. unit: bytes, percent, watts …; times are epoch ns."""
+    """Samples of one quantity over time. unit: bytes, percent, watts …; times are epoch ns.
+
+    run: the run that they were taken in; -1: no run's alone.
+    """
 
     evaluation_id: str
     job_id: str = ""
@@ -771,6 +779,7 @@ class MetricsRecorded(Message, frozen=True, kw_only=True):
     node_id: str = ""
     source: str
     batch: int
+    run: int = -1
     name: str
     unit: str
     level: Level

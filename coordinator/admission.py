@@ -242,7 +242,7 @@ def make_job(request: Evaluate, plan: Plan, number: int, now_ns: int) -> Job:
         dataset=plan.dataset,
         limit=request.limit,
         full_outputs=request.full_outputs,
-        runs=plan_runs(request),
+        runs=plan_runs(request, framework.levels),
         level=request.level,
         seed=request.seed,
         settings=settings_of(request),

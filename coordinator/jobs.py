@@ -11,7 +11,7 @@ attempt also ends a job that still reads `queued`: its number and its node say w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
@@ -37,9 +37,7 @@ RETRIED = frozenset({"node_lost", "worker_died"})
 
 DATASET = "dataset"
 """The scenario in which every item of a dataset is predicted once, in order."""
-
-MEASURED: tuple[Level, ...] = ("framework",)
-"""The levels deeper than `model` that workers of this version can look at."""
+MODEL, FRAMEWORK = LEVELS.index("model"), LEVELS.index("framework")
 
 
 class IllegalMoveError(MLModelScopeError):
@@ -149,26 +147,27 @@ def end(
 # ------------------------------------------------------------------ the runs of a job
 
 
-def plan_runs(request: Evaluate) -> list[Run]:
+def plan_runs(request: Evaluate, served: Collection[Level] = ()) -> list[Run]:
     """What a job runs: for each batch size the plain run, then one for each deeper level.
 
-    A profile slows what it looks at, so each number is taken from the shallowest run that has it.
+    served: the levels below the framework's that the node's profilers look at; what it lacks is not
+    run, and the node says why. A profile slows what it looks at, so each number is taken from the
+    shallowest run that has it; not leveled, there is only the deepest run.
     """
-    depth = LEVELS.index(request.level)
-    shallow = LEVELS[min(depth, LEVELS.index("model"))]
+    levels = _levels(request.level, served)
     if request.dataset or request.dataset_manifest is not None:
         # One pass: how many queries it takes is known when its files have been looked at.
         return [
             Run(
                 index=0,
                 batch_size=request.batch_sizes[0],
-                level=shallow,
+                level=levels[0],
                 queries=0,
                 warmup=request.warmup,
                 scenario=DATASET,
             )
         ]
-    deeper = [level for level in MEASURED if LEVELS.index(level) <= depth]
+    levels = levels if request.leveled else levels[-1:]
     return [
         Run(
             index=index,
@@ -178,8 +177,15 @@ def plan_runs(request: Evaluate) -> list[Run]:
             warmup=request.warmup,
         )
         for index, (batch_size, level) in enumerate(
-            (batch_size, level)
-            for batch_size in request.batch_sizes
-            for level in (shallow, *deeper)
+            (batch_size, level) for batch_size in request.batch_sizes for level in levels
         )
     ]
+
+
+def _levels(asked: Level, served: Collection[Level]) -> list[Level]:
+    depth = LEVELS.index(asked)
+    below = [level for level in LEVELS[FRAMEWORK + 1 : depth + 1] if level in served]
+    if asked == "full" and served and asked not in below:
+        below.append(asked)  # everything at once: one picture
+    shallow = [LEVELS[min(depth, MODEL)]]
+    return [*shallow, *([LEVELS[FRAMEWORK]] if depth >= FRAMEWORK else []), *below]

@@ -27,6 +27,7 @@ class Asked:
     timeout_s: float
     environment: str = ""
     settings: dict[str, str | int] = field(default_factory=dict)
+    leveled: bool = True
 
 
 def read_settings(given: list[str] | None) -> dict[str, str | int]:

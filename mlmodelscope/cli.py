@@ -46,6 +46,7 @@ def evaluate(
     runs: int = 100,
     warmup: int = 5,
     trace: str = "model",
+    no_leveled: Annotated[bool, Parameter(negative="")] = False,
     framework: str = "",
     device: str = "cpu",
     node: str = "",
@@ -98,6 +99,8 @@ def evaluate(
     trace
         How deep to look: none, application, model, framework, library, system, hardware or full.
         Deeper levels are measured in runs of their own, so that they do not slow the others.
+    no_leveled
+        Measure once, at the deepest level: quicker, and every time contains the cost of looking.
     framework
         `name` or `name@range` of the framework to run it on.
     device
@@ -112,7 +115,8 @@ def evaluate(
         float32, float16, bfloat16 or int8, where the framework can; several, separated by commas,
         are run each and shown side by side.
     setting
-        NAME=VALUE: a setting of the framework (docs/frameworks.md); may be given several times.
+        NAME=VALUE: a setting of the framework (docs/frameworks.md), or profile.NAME=VALUE of a
+        profiler (docs/levels.md); may be given several times.
     seed
         Seed of everything that is drawn.
     top
@@ -141,6 +145,7 @@ def evaluate(
         top_k=top,
         timeout_s=timeout,
         environment=environment,
+        leveled=not no_leveled,
     )
 
     async def command(client: Client) -> int:

@@ -22,6 +22,9 @@ class Frameworks:
     plugin: Annotated[list[str] | None, Parameter(negative="")] = None
     """NAME=FILE: a framework that no package brings: its module's file; may be given several
     times. Default: MLMS_FRAMEWORKS."""
+    profiler: Annotated[list[str] | None, Parameter(negative="")] = None
+    """NAME=FILE: a profiler that no package brings: its module's file; may be given several times.
+    Default: MLMS_PROFILERS."""
     allow_code: bool | None = None
     """Let the code in manifests run here. Default: MLMS_ALLOW_CODE, else no."""
 
@@ -30,6 +33,7 @@ class Frameworks:
         return {
             "environments": self.environment and ",".join(self.environment),
             "frameworks": self.plugin and ",".join(self.plugin),
+            "profilers": self.profiler and ",".join(self.profiler),
             "allow_code": self.allow_code,
         }
 

@@ -133,6 +133,7 @@ class Client:
         runs: int = 100,
         warmup: int = 5,
         trace: Level = "model",
+        leveled: bool = True,
         seed: int = 0,
         threads: int = 0,
         timeout_s: float = 600.0,
@@ -145,11 +146,12 @@ class Client:
 
         model: `name`, `name@range`, or a Manifest. inputs: files, folders or URLs; none takes the
         samples that come with the model. runs: measured queries per batch size. environment: one
-        of a node's, by name. threads: 0 leaves it to the framework. dataset: `name`, `name@range`
-        or a DatasetManifest, in place of inputs: each of its first `limit` items (0: all) runs
-        once; full_outputs stores every probability. Raises RefusedError with every node's reasons
-        when nothing fits, UnknownNameError with the nearest names, InputError for an input that
-        cannot be sent.
+        of a node's, by name. threads: 0 leaves it to the framework. leveled: whether each level
+        down to `trace` has a run of its own. settings: the framework's, and those of profilers,
+        whose names begin with `profile.`. dataset: `name`, `name@range` or a DatasetManifest, in
+        place of inputs: each of its first `limit` items (0: all) runs once; full_outputs stores
+        every probability. Raises RefusedError with every node's reasons when nothing fits,
+        UnknownNameError with the nearest names, InputError for an input that cannot be sent.
         """
         request = Evaluate(
             evaluation_id=uuid.uuid4().hex,
@@ -162,6 +164,7 @@ class Client:
             queries=runs,
             warmup=warmup,
             level=trace,
+            leveled=leveled,
             seed=seed,
             settings={**(settings or {}), **({"threads": threads} if threads else {})},
             timeout_s=timeout_s,

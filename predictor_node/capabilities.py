@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import hashlib
 import os
 import platform
 import socket
-import struct
-import sys
 from pathlib import Path
 
-from bus.messages import Device, FrameworkSeen
-
-RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
-PARANOID = "kernel.perf_event_paranoid"
-PERF_ATTR_BYTES = 112
+from bus.messages import LEVELS, Device, FrameworkSeen
+from predictor_node.worker.profilers import hardware, rapl
 
 
 def machine_id() -> str:
@@ -87,40 +80,15 @@ def _gpus() -> tuple[list[Device], str]:
 
 
 def unmeasurable() -> dict[str, str]:
-    """What this machine cannot measure, and why: shown beside every result."""
-    reasons: dict[str, str] = {}
-    if not RAPL.exists():
-        reasons["power"] = "no RAPL interface (intel-rapl is not under /sys/class/powercap)"
-    elif not os.access(RAPL, os.R_OK):
-        reasons["power"] = f"{RAPL} may not be read by this user"
-    if why_not := _no_counters():
-        reasons["counters"] = why_not
-    return reasons
-
-
-def _no_counters() -> str:
-    """Why the processor's own counters cannot be read: asked of the kernel, for this process."""
-    number = {"x86_64": 298, "aarch64": 241}.get(platform.machine())
-    if sys.platform != "linux" or number is None:
-        return "perf events are read on Linux, x86-64 or arm64, only"
-    # struct perf_event_attr: hardware, its size, cycles; disabled, without kernel and hypervisor.
-    attributes = struct.pack("=IIQ24xQ", 0, PERF_ATTR_BYTES, 0, 0b1100001)
-    libc = ctypes.CDLL(None, use_errno=True)
-    found = libc.syscall(number, attributes.ljust(PERF_ATTR_BYTES, b"\0"), 0, -1, -1, 0)
-    if found >= 0:
-        os.close(found)
-        return ""
-    code = ctypes.get_errno()
-    if code in (errno.EACCES, errno.EPERM):
-        return f"perf_event_open is not permitted ({PARANOID} forbids it, or a container does)"
-    if code == errno.ENOENT:
-        return "this processor, or the virtual machine that it is, offers no hardware counters"
-    return f"perf_event_open: {os.strerror(code)}"
+    """What this machine cannot measure, and why, as the profilers say it: beside every result."""
+    reasons = {"power": rapl.available(), "counters": hardware.available()}
+    return {what: why for what, why in reasons.items() if why}
 
 
 def frameworks_seen(described: dict[str, object], environment: str) -> list[FrameworkSeen]:
-    """The frameworks that a worker of an environment says it can load."""
-    entries = described.get("frameworks")
+    """The frameworks that a worker of an environment says it can load, and how deep it looks."""
+    entries, looking = described.get("frameworks"), described.get("profilers")
+    able = [one for one in (looking if isinstance(looking, list) else []) if not one["unavailable"]]
     return [
         FrameworkSeen(
             name=str(entry["name"]),
@@ -129,6 +97,15 @@ def frameworks_seen(described: dict[str, object], environment: str) -> list[Fram
             providers=[str(provider) for provider in entry.get("providers", [])],
             environment=environment,
             packages={str(name): str(found) for name, found in entry.get("packages", {}).items()},
+            levels=[
+                level
+                for level in LEVELS
+                if any(
+                    one["level"] == level
+                    and entry["name"] in (one["frameworks"] or [entry["name"]])
+                    for one in able
+                )
+            ],
         )
         for entry in (entries if isinstance(entries, list) else [])
     ]

@@ -37,11 +37,12 @@ from bus.messages import (
 )
 from predictor_node.assets import Assets
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
+from predictor_node.legs import Leg, joined, may_split, split
 from predictor_node.model_files import described, fetch_model
 from predictor_node.predictions import read_predictions
 from predictor_node.process import Worker, WorkerDied
 from predictor_node.sampling import Sampler
-from predictor_node.telling import Teller
+from predictor_node.telling import Samples, Teller
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Execution:
         self._span_base = secrets.randbits(30) << 32
         self._spans: list[Span] = []
         self._stopped: Stopped | None = None
-        self._busy = False
+        self._busy = self._graph_told = False
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, node: NodeAnnounced) -> None:
@@ -138,12 +139,39 @@ class Execution:
         command = await self._command()
         if not self._worker.alive:
             await self._worker.start()
-        async with Sampler(self._worker.pid, wanted=job.level != "none") as sampler:
-            self._busy = True
-            self._worker.send({"do": "run", "job": command})
-            finished = await self._follow()
-        await sampler.tell(self._teller)
-        await self._finish(finished, node)
+        ends: list[tuple[Leg, dict[str, Any]]] = []
+        for leg in await self._legs(command):
+            ends.append((leg, await self._run_leg(leg, command, continued=bool(ends))))
+        await self._finish(joined(ends), node)
+
+    async def _legs(self, command: dict[str, Any]) -> list[Leg]:
+        """The job's runs by what their profilers need; the worker knows, for it loads them."""
+        runs = self._job.runs
+        if not may_split(runs):
+            return [Leg(runs)]
+        self._busy = True
+        self._worker.send({"do": "prepare", "job": command})
+        return split(runs, (await self._follow("prepared"))["variables"])
+
+    async def _run_leg(self, leg: Leg, command: dict[str, Any], continued: bool) -> dict[str, Any]:
+        """Have one worker process make its runs; one with variables of its own is ended after."""
+        usual, runs = self._worker, msgspec.to_builtins(leg.runs)
+        if leg.variables:
+            self._worker = Worker(usual.environment, leg.variables)
+        try:
+            if not self._worker.alive:
+                await self._worker.start()
+            async with Sampler(self._worker.pid, wanted=self._job.level != "none") as sampler:
+                self._busy = True
+                base = {"span_base": secrets.randbits(30) << 32, "continued": continued}
+                self._worker.send({"do": "run", "job": {**command, **base, "runs": runs}})
+                finished = await self._follow()
+            await sampler.tell(self._teller)
+            return finished
+        finally:
+            if leg.variables:
+                await self._worker.kill()
+                self._worker, self._busy = usual, False
 
     async def _command(self) -> dict[str, Any]:
         """The job in the worker's words, with every file at hand."""
@@ -169,12 +197,13 @@ class Execution:
             "dataset": dataset,
             "limit": job.limit,
             "runs": msgspec.to_builtins(job.runs),
+            "level": job.level,
+            "profilers": self._worker.environment.profilers,
             "seed": job.seed,
             "settings": job.settings,
             "top_k": job.top_k,
             "full_outputs": job.full_outputs,
             "parent_span": self._root,
-            "span_base": secrets.randbits(30) << 32,
             "folder": str(self._folder),
         }
 
@@ -213,12 +242,12 @@ class Execution:
 
     # ---------------------------------------------------------------- what the worker says
 
-    async def _follow(self) -> dict[str, Any]:
-        """Pass on what the worker says until it has finished."""
+    async def _follow(self, until: str = "finished") -> dict[str, Any]:
+        """Pass on what the worker says until its last word."""
         while True:
             frame = await self._worker.receive()
             match frame.pop("said"):
-                case "finished":
+                case said if said == until:
                     self._busy = False
                     return frame
                 case "failed":
@@ -256,7 +285,12 @@ class Execution:
             case "measured":
                 known = {k: v for k, v in frame.items() if k in RunMeasured.__struct_fields__}
                 await self._teller.tell(RunMeasured, **known)
+            case "samples":
+                await self._teller.samples(Samples(**frame), "worker")
+            case "graph" if self._graph_told:
+                pass  # by another process of the same job
             case "graph":
+                self._graph_told = True
                 layers = msgspec.convert(frame["layers"], list[LayerDescribed])
                 await self._teller.tell(GraphDescribed, run=frame["run"], layers=layers)
             case other:
@@ -271,7 +305,7 @@ class Execution:
             span_batches=self._teller.batches,
             lost_spans=finished["lost"] + self._teller.lost_spans,
             peak_memory_bytes=finished["peak_memory_bytes"],
-            clock_drift_ns=finished["clock"]["drift_ns"],
+            clock_drift_ns=finished["drift_ns"],
             unavailable={**node.unavailable, **finished["unavailable"]},
         )
         await self._teller.settle()

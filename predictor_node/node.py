@@ -47,13 +47,14 @@ class Settings:
     """A node's settings: MLMS_NODE_ID, MLMS_LABELS (`key=value,key=value`), MLMS_HOME …
 
     environments: other Pythons (`name=/path/to/python,…`); frameworks: modules that no package
-    brings (`name=/path/to/plugin.py,…`).
+    brings (`name=/path/to/plugin.py,…`); profilers: likewise.
     """
 
     node_id: str = ""
     labels: str = ""
     environments: str = ""
     frameworks: str = ""
+    profilers: str = ""
     allow_code: bool = False
     home: str = ""
     cache: str = ""
@@ -82,7 +83,7 @@ class Node(Service):
         self._labels = read_labels(settings.labels)
         self._settings = settings
         self._environments = read_environments(
-            settings.environments, settings.frameworks, settings.allow_code
+            settings.environments, settings.frameworks, settings.allow_code, settings.profilers
         )
         self._workers: dict[str, Worker] = {}
         self._device = asyncio.Lock()

@@ -34,8 +34,17 @@ class WorkerDied(MLModelScopeError):
 
 def plugins() -> dict[str, str]:
     """Every framework module found by entry point: name -> its file, not imported here."""
+    return _brought("mlmodelscope.frameworks")
+
+
+def profilers() -> dict[str, str]:
+    """Every profiler found by entry point, in the same way."""
+    return _brought("mlmodelscope.profilers")
+
+
+def _brought(group: str) -> dict[str, str]:
     found = {}
-    for entry in entry_points(group="mlmodelscope.frameworks"):
+    for entry in entry_points(group=group):
         spec = find_spec(entry.module)
         if spec is not None and spec.origin:
             found[entry.name] = spec.origin
@@ -53,9 +62,13 @@ class Environment:
     plugins: dict[str, str] = field(default_factory=plugins)
     """Framework -> its module's file: what is offered to it; once described, what it can load."""
 
+    profilers: dict[str, str] = field(default_factory=profilers)
+    """Profiler -> its module's file: likewise, those that cannot work there among them."""
+
     async def describe(self) -> dict[str, Any]:
-        """What can be loaded there: {"python", "executable", "frameworks", "unusable"}."""
+        """What is there: {"python", "executable", "frameworks", "unusable", "profilers"}."""
         offered = [f"--plugin={name}={path}" for name, path in self.plugins.items()]
+        offered += [f"--profiler={name}={path}" for name, path in self.profilers.items()]
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.command("--describe", *offered),
@@ -83,6 +96,7 @@ class Environment:
             if process.returncode is None:
                 process.kill()
         self.plugins = {seen["name"]: seen["plugin"] for seen in described["frameworks"]}
+        self.profilers = {seen["name"]: seen["plugin"] for seen in described["profilers"]}
         return described
 
     def command(self, *arguments: str) -> list[str]:
@@ -105,6 +119,8 @@ class Worker:
     """One worker process; frames out by `send`, frames in by `receive`."""
 
     environment: Environment
+    more_variables: dict[str, str] = field(default_factory=dict)
+    """Environment variables that must be set before the process starts."""
     pid: int = 0
     _last_words: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS))
 
@@ -121,7 +137,7 @@ class Worker:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
-                env=self.environment.variables(),
+                env=self.environment.variables() | self.more_variables,
             )
         except OSError as exc:
             os.close(to_write)

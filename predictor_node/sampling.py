@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from predictor_node.telling import Teller
+from predictor_node.telling import Samples, Teller
 
 INTERVAL_S = 0.25
 """Seldom enough to leave the measured core alone: two small reads of /proc a quarter second."""
@@ -39,8 +39,12 @@ class Sampler:
 
     async def tell(self, teller: Teller) -> None:
         """Publish what was sampled."""
-        await teller.samples("worker.memory", "bytes", self._times_ns, self._memory)
-        await teller.samples("worker.cpu_time", "seconds", self._times_ns, self._cpu_s)
+        for name, unit, values in (
+            ("worker.memory", "bytes", self._memory),
+            ("worker.cpu_time", "seconds", self._cpu_s),
+        ):
+            taken = Samples(name=name, unit=unit, times_ns=self._times_ns, values=values)
+            await teller.samples(taken)
 
     async def _sample(self) -> None:
         page, tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")

@@ -5,19 +5,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bus import subjects
 from bus.codec import encode_rows, pack_rows
 from bus.connection import Bus
 from bus.errors import BusError
-from bus.messages import LEVELS, Clock, Fact, Job, Message, MetricsRecorded, Span, SpansRecorded
+from bus.messages import (
+    LEVELS,
+    Clock,
+    Fact,
+    Job,
+    Level,
+    Message,
+    MetricsRecorded,
+    Span,
+    SpansRecorded,
+)
 
 F = TypeVar("F", bound=Fact)
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0
 """How long a fact or batch is told again while the bus is away or its stream is full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Values of one quantity over time; run -1: of the whole job."""
+
+    name: str
+    unit: str
+    times_ns: list[int]
+    values: list[float]
+    level: Level = "system"
+    run: int = -1
 
 
 class Teller:
@@ -99,9 +122,9 @@ class Teller:
             }
             await self.spans_packed(source, frame)
 
-    async def samples(self, name: str, unit: str, times_ns: list[int], values: list[float]) -> None:
+    async def samples(self, samples: Samples, source: str = "node") -> None:
         """Tell samples of one quantity."""
-        if not times_ns:
+        if not samples.times_ns:
             return
         job = self._job
         message = MetricsRecorded(
@@ -109,13 +132,14 @@ class Teller:
             job_id=job.job_id,
             attempt=job.attempt,
             node_id=job.node_id,
-            source="node",
+            source=source,
             batch=self._metrics,
-            name=name,
-            unit=unit,
-            level="system",
-            times_ns=times_ns,
-            values=values,
+            run=samples.run,
+            name=samples.name,
+            unit=samples.unit,
+            level=samples.level,
+            times_ns=samples.times_ns,
+            values=samples.values,
             clock=self._clock,
         )
         self._metrics += 1

@@ -32,6 +32,7 @@ WORKER_HOMES = {
     "tokenizers": {f"{WORKER}/modalities/text.py"},
     "cv2": {f"{WORKER}/modalities/decoders/opencv.py"},
     "turbojpeg": {f"{WORKER}/modalities/decoders/turbojpeg.py"},
+    "pynvml": {f"{WORKER}/profilers/nvml.py"},
 }
 # A framework's library is known to its own modules; what else one needs, it imports in a function.
 FRAMEWORKS = {
@@ -60,8 +61,8 @@ HOMES = {
     },
     "pycocotools": {"analysis/detection.py"},
     "uvloop": {"bus/loop.py"},
-    "pynvml": {"predictor_node/capabilities.py"},
     **WORKER_HOMES,
+    "pynvml": {"predictor_node/capabilities.py", f"{WORKER}/profilers/nvml.py"},
 }
 FILES = sorted(p for room in MAY_IMPORT for p in (ROOT / room).rglob("*.py"))
 

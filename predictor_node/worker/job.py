@@ -11,6 +11,8 @@ from .trace import LEVELS
 
 DATASET = "dataset"
 """The scenario of a run that predicts every item of a dataset once, in order."""
+PREFIX = "profile."
+"""A job's settings whose names begin so are for profilers; frameworks do not see them."""
 MAX_QUERIES = 10_000_000  # their times are kept in memory until the run has ended: 160 MB
 
 
@@ -97,7 +99,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(Target):
-    """Everything that one `run` command carries."""
+    """Everything that one `run` command carries.
+
+    level: as asked for; empty: the deepest run's. profilers: name -> file. profile_settings: those
+    settings that are for them. continued: other runs of it were another worker process's, which
+    has said what the model predicts.
+    """
 
     job_id: str
     items: tuple[Item, ...]
@@ -110,6 +117,10 @@ class Job(Target):
     parent_span: int = 0
     span_base: int = 0
     keep_models: int = 2
+    level: str = ""
+    profilers: Mapping[str, str] = field(default_factory=dict)
+    profile_settings: Mapping[str, Any] = field(default_factory=dict)
+    continued: bool = False
 
 
 def read_job(sent: Mapping[str, Any]) -> Job:
@@ -117,7 +128,8 @@ def read_job(sent: Mapping[str, Any]) -> Job:
     with _reading("job"):
         items = tuple(Item(**item) for item in sent["items"])
         runs = tuple(Run(**run) for run in sent["runs"])
-        job = Job(**{**sent, **_target_fields(sent), "items": items, "runs": runs})
+        fields = {**sent, **_target_fields(sent), **_split_settings(sent.get("settings") or {})}
+        job = Job(**{**fields, "items": items, "runs": runs})
     for name in ("items", "runs"):
         if not (getattr(job, name) or (name == "items" and job.dataset)):
             raise WorkerError("request", f"the job has no {name}; at least one is expected")
@@ -125,6 +137,8 @@ def read_job(sent: Mapping[str, Any]) -> Job:
         text = "a job with a dataset has runs of the scenario dataset, and no other has; both or"
         raise WorkerError("request", f"{text} neither are expected")
     check_top_k(job.top_k)
+    if job.level and job.level not in LEVELS:
+        raise unknown("level", job.level, LEVELS)
     return job
 
 
@@ -155,6 +169,13 @@ def _target_fields(sent: Mapping[str, Any]) -> dict[str, Any]:
         "inputs": tuple(sent["inputs"]),
         "outputs": tuple(sent["outputs"]),
     }
+
+
+def _split_settings(sent: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The framework's settings, and the profilers' without their prefix."""
+    mine = {k.removeprefix(PREFIX): v for k, v in sent.items() if k.startswith(PREFIX)}
+    rest = {name: value for name, value in sent.items() if not name.startswith(PREFIX)}
+    return {"settings": rest, "profile_settings": mine}
 
 
 @contextmanager

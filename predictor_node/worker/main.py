@@ -9,12 +9,13 @@ import threading
 import traceback
 from typing import Any
 
-from . import frameworks
+from . import frameworks, profilers
 from .errors import WorkerError, unknown
 from .frames import FrameError, Sender, read_frames
 from .held import HeldModels
 from .job import read_job
 from .models import WarmModels
+from .profiling import variables
 from .renewal import begin_anew, settings_spent, taken_over
 from .runner import run_job
 
@@ -33,9 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--describe", action="store_true", help="say what can be loaded, and end")
     parser.add_argument("--again", type=int, help="descriptor of the command to begin with")
     parser.add_argument("--plugin", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument("--profiler", action="append", default=[], metavar="NAME=PATH")
     options = parser.parse_args(argv)
     if options.describe:
-        line = json.dumps(describe(dict(pair.split("=", 1) for pair in options.plugin)))
+        line = json.dumps(describe(_pairs(options.plugin), _pairs(options.profiler)))
         os.write(answer, f"{line}\n".encode())
         return 0
     os.close(answer)
@@ -44,11 +46,15 @@ def main(argv: list[str] | None = None) -> int:
     return serve(options.read_fd, options.write_fd, options.again)
 
 
-def describe(offered: dict[str, str]) -> dict[str, Any]:
-    """This environment's Python, and those frameworks whose library it can import.
+def _pairs(given: list[str]) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in given)
 
-    Of the plugins that the node offers, and of those that are installed here; the node's own go
-    first, because they are of this worker's version.
+
+def describe(offered: dict[str, str], looking: dict[str, str] | None = None) -> dict[str, Any]:
+    """This environment's Python, those frameworks whose library it can import, its profilers.
+
+    Of the plugins that the node offers (looking: its profilers), and of those that are installed
+    here; the node's own go first, because they are of this worker's version.
     """
     found: dict[str, dict[str, Any]] = {}
     unusable = []
@@ -68,6 +74,10 @@ def describe(offered: dict[str, str]) -> dict[str, Any]:
         "executable": sys.executable,
         "frameworks": list(found.values()),
         "unusable": [each for each in unusable if each["name"] not in found],
+        "profilers": [
+            profilers.describe(name, path)
+            for name, path in {**profilers.installed(), **(looking or {})}.items()
+        ],
     }
 
 
@@ -149,6 +159,8 @@ def perform(
                     text = f"job is a {type(sent).__name__}; a map is expected"
                     raise WorkerError("request", text)
                 run_job(read_job(sent), models, say, cancelled)
+            case "prepare":
+                say({"said": "prepared", "variables": variables(read_job(command["job"]))})
             case "open":
                 say(held.open(command))
             case "predict":
@@ -156,7 +168,7 @@ def perform(
             case "close":
                 say(held.close(command))
             case other:
-                known = ("run", "open", "predict", "close", "cancel", "exit")
+                known = ("run", "prepare", "open", "predict", "close", "cancel", "exit")
                 raise unknown("command", other, known)
     except BrokenPipeError:
         raise

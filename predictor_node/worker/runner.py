@@ -7,6 +7,8 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,10 @@ from .fed import Fed
 from .feeding import Bound, Feeding, of_one_shape
 from .job import Job, Run
 from .measure import Batch, measure, progress, quiet_collector, settled
+from .measure_hooked import Predicting, measure_hooked
 from .models import Opened, WarmModels, prediction_failed
 from .predicting import Asker
+from .profiling import Profiling
 from .trace import BLOCK_ROWS, FRAMEWORK, LEVELS, MODEL, Clock, Times, Trace
 
 MEASURED_QUERIES = 50_000  # a frame
@@ -43,6 +47,7 @@ class JobRun:
     def __init__(self, job: Job, models: WarmModels, say: Say, cancelled: threading.Event) -> None:
         self.job, self.models, self.say, self.cancelled = job, models, say, cancelled
         self.trace = Trace(job.span_base, job.parent_span, Clock(), say)
+        self.profiling = Profiling(job, self.trace, say)
         self.unavailable: dict[str, str] = {}
         self.feeding = Feeding(job)
         self.items: list[Fed] = []
@@ -59,18 +64,14 @@ class JobRun:
                 self._say_opened(run, model)
                 bound = self.feeding.bind(model, self.items[0])
                 unmeasured = 0
-                if run is job.runs[0]:
+                if run is job.runs[0] and not job.continued:
                     unmeasured = self._predict_items(run, model, bound)
                 batches = bound.batches(self.items, run.batch_size, run.queries)
                 self._measure(run, model, batches, unmeasured)
         self._finish()
 
     def _begin(self, run: Run) -> None:
-        """Record down to framework level; say of each level below it why it is not there."""
-        asked = LEVELS.index(run.level)
-        for level in LEVELS[FRAMEWORK + 1 : asked + 1]:
-            self.unavailable[level] = "no profiler of this level is built into this version"
-        self.trace.begin_run(run.index, min(asked, FRAMEWORK))
+        self.trace.begin_run(run.index, LEVELS.index(run.level))
 
     def _prepare(self) -> None:
         for item in self.job.items:
@@ -103,10 +104,15 @@ class JobRun:
         return len(said.durations_ns)
 
     def _measure(self, run: Run, model: Opened, batches: Sequence[Batch], unmeasured: int) -> None:
-        times = self._loop(run, model, batches, "warmup", run.warmup)
+        predicting = Predicting(model.plugin.predict, model.handle, batches)
+        self._loop(run, predicting, "warmup", Times(run.warmup))
+        times = Times(run.queries)
         tags = {"run": run.index, "batch_size": run.batch_size, "level": run.level}
-        with self.trace.span("run", **tags, queries=run.queries) as run_span:
-            times = self._loop(run, model, batches, "measure", run.queries)
+        with (
+            self.profiling.around(run, model, times) as hooks,
+            self.trace.span("run", **tags, queries=run.queries) as run_span,
+        ):
+            self._loop(run, replace(predicting, hooks=hooks), "measure", times)
         self._say_measured(run, times)
         with progress(self.say, run.index, "profile", run.queries, times):
             self._add_predicts(run, times, run_span)
@@ -114,21 +120,27 @@ class JobRun:
                 self._add_layers(run, model, times, unmeasured + run.warmup)
         self.trace.flush()
 
-    def _loop(
-        self, run: Run, model: Opened, batches: Sequence[Batch], phase: str, queries: int
-    ) -> Times:
+    def _loop(self, run: Run, predicting: Predicting, phase: str, times: Times) -> None:
         """The same code for warming up and for measuring, so that it is warm itself."""
-        times = Times(queries)
+        queries, cancelled = len(times.starts_ns), self.cancelled
         due_ns = scenario.plan(run.scenario, queries, self.job.seed)
-        predict, handle = model.plugin.predict, model.handle
-        with progress(self.say, run.index, phase, queries, times), quiet_collector():
-            try:
-                measure(predict, handle, batches, due_ns, times, self.cancelled)
-            except Cancelled:
-                raise
-            except Exception as error:
-                raise prediction_failed(self.job, error, batches[0]) from error
-        return times
+        try:
+            if predicting.hooks:
+                told = {"said": "progress", "run": run.index, "phase": phase, "total": queries}
+                with quiet_collector():
+                    tell = partial(self._tell_done, told, times)
+                    measure_hooked(predicting, due_ns, times, cancelled, tell)
+                return
+            predict, handle, batches = predicting.predict, predicting.handle, predicting.batches
+            with progress(self.say, run.index, phase, queries, times), quiet_collector():
+                measure(predict, handle, batches, due_ns, times, cancelled)
+        except Cancelled:
+            raise
+        except Exception as error:
+            raise prediction_failed(self.job, error, predicting.batches[0]) from error
+
+    def _tell_done(self, told: Mapping[str, Any], times: Times) -> None:
+        self.say({**told, "done": times.done})
 
     def _say_measured(self, run: Run, times: Times) -> None:
         first_ns = times.starts_ns[0]
@@ -197,7 +209,7 @@ class JobRun:
                 "lost": self.trace.lost,
                 "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
                 "clock": self.trace.clock.report(),
-                "unavailable": self.unavailable,
+                "unavailable": {**self.profiling.unavailable(), **self.unavailable},
             }
         )
 

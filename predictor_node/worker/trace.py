@@ -8,7 +8,7 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,7 +77,7 @@ class Trace:
         self._say = say
         self._last_id = span_base
         self._parent_id = parent_id
-        self._thread = threading.get_native_id()
+        self.thread = threading.get_native_id()
         self._run, self._level = 0, 0
         self._rows: list[Row] = []
         self._batch = 0
@@ -119,7 +119,7 @@ class Trace:
             span_id = self._last_id
         parent_id = self._parent_id if parent_id < 0 else parent_id
         start_ns = self.clock.epoch_ns(monotonic_ns)
-        self._keep([span_id, parent_id, level, name, start_ns, duration_ns, self._thread, 0, tags])
+        self._keep([span_id, parent_id, level, name, start_ns, duration_ns, self.thread, 0, tags])
 
     def add_layer(
         self, name: str, start_ns: int, duration_ns: int, thread: int, tags: dict[str, Any]
@@ -127,6 +127,22 @@ class Trace:
         """One framework-level span at an epoch time; its parent is found later, by containment."""
         self._last_id += 1
         self._keep([self._last_id, 0, FRAMEWORK, name, start_ns, duration_ns, thread, 0, tags])
+
+    def add_seen(
+        self,
+        level: int,
+        name: str,
+        start_ns: int,
+        duration_ns: int,
+        thread: int,
+        tags: Mapping[str, Any],
+        correlation_id: int = 0,
+    ) -> None:
+        """One span that a profiler saw, at an epoch time, where the run records its level."""
+        if level <= self._level:
+            self._last_id += 1
+            seen = [name, start_ns, duration_ns, thread, correlation_id, tags]
+            self._keep([self._last_id, 0, level, *seen])
 
     def lose(self, spans: int) -> None:
         """Spans that a profiler made and could not keep."""

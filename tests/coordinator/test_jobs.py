@@ -141,19 +141,36 @@ def test_an_evaluation_ends_with_its_last_job(
             jobs.end(after, found, 10)
 
 
+DEEP = ["model", "framework", "system"]
+
+
 @pytest.mark.parametrize(
-    ("level", "levels"),
+    ("level", "served", "leveled", "levels"),
     [
-        ("none", ["none"]),
-        ("application", ["application"]),
-        ("model", ["model"]),
-        ("framework", ["model", "framework"]),
-        ("full", ["model", "framework"]),
+        ("none", ["system"], True, ["none"]),
+        ("application", [], True, ["application"]),
+        ("model", ["system"], True, ["model"]),
+        ("framework", ["system"], True, ["model", "framework"]),
+        ("full", [], True, ["model", "framework"]),
+        ("library", ["system"], True, ["model", "framework"]),
+        ("hardware", ["system"], True, DEEP),
+        ("full", ["system"], True, [*DEEP, "full"]),
+        ("full", ["full", "system"], True, [*DEEP, "full"]),
+        ("full", ["system", "library"], True, ["model", "framework", "library", "system", "full"]),
+        ("model", [], False, ["model"]),
+        ("hardware", ["system"], False, ["system"]),
+        ("full", [], False, ["framework"]),
     ],
 )
-def test_plan_runs(request_for: Callable[..., Evaluate], level: Any, levels: list[str]) -> None:
-    request = request_for(level=level, batch_sizes=[4, 1], queries=30, warmup=2)
-    runs = jobs.plan_runs(request)
+def test_plan_runs(
+    request_for: Callable[..., Evaluate],
+    level: Any,
+    served: list[Any],
+    leveled: bool,
+    levels: list[str],
+) -> None:
+    request = request_for(level=level, leveled=leveled, batch_sizes=[4, 1], queries=30, warmup=2)
+    runs = jobs.plan_runs(request, served)
     assert [(run.index, run.batch_size, run.level) for run in runs] == [
         (i, size, name)
         for i, (size, name) in enumerate((size, name) for size in (4, 1) for name in levels)
