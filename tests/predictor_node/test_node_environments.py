@@ -28,7 +28,11 @@ from bus.service import settings_from
 from manifests.catalog import shipped
 from predictor_node.node import Node, Settings
 
-(MANIFEST,) = [manifest for manifest in shipped() if manifest.name == "EfficientNet-Lite0"]
+(MANIFEST,) = [
+    manifest
+    for manifest in shipped()
+    if (manifest.name, manifest.framework.name) == ("EfficientNet-Lite0", "onnxruntime")
+]
 COFFEE = MANIFEST.samples[0]
 
 
