@@ -73,6 +73,7 @@ def _events(
         if key not in tids:
             tids[key] = len(tids) + 1
             label = f"thread {span.thread}" if span.thread else "thread unknown"
+            label = f"device queue {-span.thread}" if span.thread < 0 else label
             yield _named("thread_name", pid, tids[key], f"{label}{f' ({lane + 1})' * (lane > 0)}")
         yield {
             "ph": "X",

@@ -50,7 +50,8 @@ def measured_times(rows: Sequence[LatencyRow]) -> list[Measured]:
         size = row.batch_size
         if row.p50_ns is not None:
             figures.append(Measured(metric="latency", value=row.p50_ns, batch_size=size))
-        figures.append(Measured(metric="throughput", value=row.throughput, batch_size=size))
+        if row.throughput is not None:
+            figures.append(Measured(metric="throughput", value=row.throughput, batch_size=size))
     return figures
 
 

@@ -23,7 +23,8 @@ class LatencyRow(msgspec.Struct, frozen=True, kw_only=True):
 
     A percentile is None where there were too few queries for it; `needs` says how many it
     takes. median_low_ns, median_high_ns: 95 % confidence, None below 6 queries; so are
-    throughput_low, throughput_high, by the bootstrap of the mean.
+    throughput_low, throughput_high, by the bootstrap of the mean. batch_size 0: not known, and so
+    no throughput either.
     """
 
     job_id: str
@@ -39,7 +40,7 @@ class LatencyRow(msgspec.Struct, frozen=True, kw_only=True):
     trimmed_mean_ns: float
     median_low_ns: int | None
     median_high_ns: int | None
-    throughput: float
+    throughput: float | None
     throughput_low: float | None
     throughput_high: float | None
     needs: dict[str, str] = {}
@@ -101,7 +102,7 @@ def _row(run: MeasuredRun) -> LatencyRow:
     times = sorted(run.durations_ns)
     n, total_ns = len(times), sum(times)
     low, high = median_interval(times) or (None, None)
-    quick, slow = mean_interval(times) or (None, None)
+    quick, slow = (mean_interval(times) if run.batch_size else None) or (None, None)
     return LatencyRow(
         job_id=run.job_id,
         node_id=run.node_id,
@@ -116,7 +117,7 @@ def _row(run: MeasuredRun) -> LatencyRow:
         trimmed_mean_ns=trimmed_mean(times),
         median_low_ns=low,
         median_high_ns=high,
-        throughput=_per_second(run.batch_size * n, total_ns),
+        throughput=_per_second(run.batch_size * n, total_ns) if run.batch_size else None,
         throughput_low=_per_second(run.batch_size, slow) if slow is not None else None,
         throughput_high=_per_second(run.batch_size, quick) if quick is not None else None,
         needs={
@@ -190,20 +191,22 @@ def best_batch(rows: Sequence[LatencyRow]) -> BestBatch | None:
     On doubling sizes, the smallest B for which T(2B) <= 1.05 T(B) (XSP), or the largest when
     each doubling paid. On other sizes the highest throughput.
     """
-    if not rows:
+    rates = {row.batch_size: row.throughput for row in rows if row.throughput is not None}
+    if not rates:
         return None
-    ordered = sorted(rows, key=lambda row: row.batch_size)
-    if len(ordered) > 1 and all(b.batch_size == 2 * a.batch_size for a, b in pairwise(ordered)):
-        for row, twice in pairwise(ordered):
-            if twice.throughput <= GAIN * row.throughput:
-                return _best(row, "the smallest batch whose doubling gains 5 % or less")
-        return _best(ordered[-1], "the largest batch measured: each doubling gained more than 5 %")
+    ordered = sorted(rates.items())
+    if len(ordered) > 1 and all(b[0] == 2 * a[0] for a, b in pairwise(ordered)):
+        for (size, rate), (_, twice) in pairwise(ordered):
+            if twice <= GAIN * rate:
+                return _best(size, rate, "the smallest batch whose doubling gains 5 % or less")
+        rule = "the largest batch measured: each doubling gained more than 5 %"
+        return _best(*ordered[-1], rule)
     rule = "the highest throughput" + (": sizes do not double" if len(ordered) > 1 else "")
-    return _best(max(ordered, key=lambda row: row.throughput), rule)
+    return _best(*max(ordered, key=lambda pair: pair[1]), rule)
 
 
-def _best(row: LatencyRow, rule: str) -> BestBatch:
-    return BestBatch(batch_size=row.batch_size, throughput=row.throughput, rule=rule)
+def _best(batch_size: int, throughput: float, rule: str) -> BestBatch:
+    return BestBatch(batch_size=batch_size, throughput=throughput, rule=rule)
 
 
 def _per_second(inputs: int, time_ns: float) -> float:

@@ -43,7 +43,8 @@ def layer_times(
 ) -> list[LayerRow]:
     """Every layer in execution order, of one run: the first that has layers, unless given.
 
-    A layer is known by its index and its name. Runs are not mixed: their batch sizes differ.
+    A layer is known by its index and its name. Runs are not mixed: their batch sizes differ. Where
+    layers are numbered, an operator without a number lies inside one of them.
     """
     layers = timeline.at("framework", run)
     if run is None and len(layers):
@@ -72,6 +73,8 @@ def layer_times(
                 run=run,
             )
         )
+    if any(row.index >= 0 for row in rows):
+        rows = [row for row in rows if row.index >= 0]
     return sorted(rows, key=lambda row: (row.index < 0, row.index, row.name))
 
 

@@ -23,6 +23,7 @@ from bus.messages import (
     NodeAnnounced,
     Prediction,
     PredictionsMade,
+    Recording,
     RunMeasured,
     TensorSpec,
 )
@@ -43,7 +44,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an evaluation. requested and effective: settings; times in ns.
 
     opened_ns: how long opening the model took, the first time. state: running, finished,
-    failed or cancelled. missing says what should be here and is not; complete: nothing is.
+    failed or cancelled. recording: it was not run but imported. missing says what should be here
+    and is not; complete: nothing is.
     Of an evaluation with several jobs, what cannot be a row is the first job's.
     """
 
@@ -57,6 +59,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str = ""
     node: NodeAnnounced | None = None
     environment: str = ""
+    recording: Recording | None = None
     requested: dict[str, str | int] = {}
     effective: dict[str, Any] = {}
     inputs: list[TensorSpec] = []
@@ -139,6 +142,7 @@ STARTED = (
     "node_id",
     "node",
     "environment",
+    "recording",
     "requested",
     "weights",
 )

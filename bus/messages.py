@@ -442,6 +442,7 @@ class Run(Struct, frozen=True, kw_only=True):
     """One measured run of a job: a batch size at a level, `queries` after `warmup` uncounted.
 
     scenario `dataset`: every item once, in batches; queries is 0, for the dataset says how many.
+    batch_size 0: not known, of an imported recording.
     """
 
     index: int
@@ -493,8 +494,55 @@ class Fact(Message, frozen=True, kw_only=True):
     at_ns: int
 
 
+class EventCount(Struct, frozen=True, kw_only=True):
+    """How many events of one category and phase of an imported file became what.
+
+    became: span, metric, metadata, or nothing: then `reason` says why they are not kept.
+    """
+
+    category: str
+    phase: str
+    became: str = ""
+    reason: str = ""
+    count: int
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """A time that a recording names without anything running in it: a profiler's own span …"""
+
+    name: str
+    start_ns: int
+    duration_ns: int = 0
+
+
+class Recording(Struct, frozen=True, kw_only=True):
+    """Where an imported evaluation comes from, and what became of every event of the file.
+
+    sha256 and size_bytes are of the unpacked file. clock: what its times count from. threads:
+    the number of a thread in the spans -> what it is; numbers below 0 are queues of a device.
+    about: what stood at the top of the file. notes: what had to be decided on reading.
+    """
+
+    file: str
+    format: str
+    sha256: str
+    size_bytes: int
+    clock: str
+    first_ns: int
+    last_ns: int
+    events: list[EventCount]
+    threads: dict[str, str] = {}
+    windows: list[Window] = []
+    about: dict[str, Any] = {}
+    notes: list[str] = []
+
+
 class JobStarted(Fact, frozen=True, kw_only=True):
-    """A node took the job; `node` says on what it runs."""
+    """A node took the job; `node` says on what it runs.
+
+    recording: this was not run here but imported, by a client; what the recording does not say
+    reads `unknown (imported)`.
+    """
 
     incarnation: str
     model: str
@@ -513,6 +561,7 @@ class JobStarted(Fact, frozen=True, kw_only=True):
     weights: str = "trained"
     claims: list[Claim] = []
     """What the model's author says of it: every result is shown against them."""
+    recording: Recording | None = None
 
 
 class Progress(Fact, frozen=True, kw_only=True):
@@ -730,7 +779,11 @@ class EvaluationFailed(Message, frozen=True, kw_only=True):
 
 
 class Span(Struct, frozen=True, array_like=True, gc=False):
-    """One thing that took time. level is an index into LEVELS; parent_id 0: not known (yet)."""
+    """One thing that took time. level is an index into LEVELS; parent_id 0: not known (yet).
+
+    thread 0: not known; below 0: a queue of a device, where work is launched from elsewhere: its
+    launch is the span of a host's thread with the same correlation_id.
+    """
 
     span_id: int
     parent_id: int
@@ -746,8 +799,9 @@ class Span(Struct, frozen=True, array_like=True, gc=False):
 class SpansRecorded(Message, frozen=True, kw_only=True):
     """A batch of spans: what must be found without opening it, and one block of rows.
 
-    block: a zstd frame of a MessagePack array of Span rows. source: worker, node, coordinator
-    or client; (job_id or evaluation_id, attempt, source, batch) names the batch for ever.
+    block: a zstd frame of a MessagePack array of Span rows. source: worker, node, coordinator,
+    client or import; (job_id or evaluation_id, attempt, source, batch) names the batch for ever.
+    origin: measured, or imported from a recording.
     """
 
     evaluation_id: str
@@ -831,6 +885,8 @@ class HistoryRow(Struct, frozen=True, kw_only=True):
     dataset: str = ""
     labelled: int = 0
     right: int = 0
+    origin: str = "measured"
+    """measured, or imported."""
 
 
 class History(Message, frozen=True, kw_only=True):
@@ -867,10 +923,14 @@ class Evaluation(Message, frozen=True, kw_only=True):
 
 
 class NotFound(Message, frozen=True, kw_only=True):
-    """There is no such evaluation (or several, when a prefix fits more than one)."""
+    """There is no such evaluation (or several, when a prefix fits more than one).
+
+    deleted: there was one with just this id, and it was deleted some days ago at most.
+    """
 
     text: str
     nearest: list[str] = []
+    deleted: bool = False
 
 
 class GetTimeline(Message, frozen=True, kw_only=True):

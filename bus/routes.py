@@ -86,14 +86,14 @@ ROUTES: tuple[Route, ...] = (
     Route((Job,), "coordinator", "one node", s.job("<node>"), STREAM.format(s.JOBS_STREAM)),
     Route(
         JOB_FACTS,
-        "node",
+        "node, client (of what it imports)",
         "coordinator, collector, client",
         s.fact("<node>", "<user>", "<evaluation_id>", "<type>"),
         STREAM.format(s.FACTS_STREAM),
     ),
     Route(
         (EvaluationFinished, EvaluationFailed),
-        "coordinator",
+        "coordinator, client (of what it imports)",
         "collector, client",
         s.fact("coordinator", "<user>", "<evaluation_id>", "<type>"),
         STREAM.format(s.FACTS_STREAM),
@@ -107,7 +107,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         (MetricsRecorded,),
-        "node",
+        "node, client",
         "collector",
         s.metric("<node>", "<user>", "<evaluation_id>"),
         STREAM.format(s.SPANS_STREAM),

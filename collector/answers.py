@@ -173,12 +173,17 @@ class Answers:
 
     async def _not_found(self, asked: str) -> NotFound:
         known = await self._store.beginning("", LARGEST_PAGE)
-        if asked == "last" or not known:
+        deleted = bool(await self._store.forgotten([asked]))
+        if asked == "last" or not (known or deleted):
             return NotFound(text="nothing has been evaluated yet: there is no history")
         heads = {name[: len(asked)]: name for name in reversed(known)}
         nearest = [heads[m] for m in get_close_matches(asked, list(heads), 3, 0.5)]
         hint = "give all of its id, 4 or more of its first digits, or `last`"
-        return NotFound(text=f"no evaluation {asked!r}: {hint}", nearest=nearest or known[:3])
+        return NotFound(
+            text=f"no evaluation {asked!r}: {'it was deleted' if deleted else hint}",
+            nearest=nearest or known[:3],
+            deleted=deleted,
+        )
 
 
 def _parts(listed: list[tuple[str, Document]]) -> list[list[tuple[str, Document]]]:

@@ -64,13 +64,17 @@ def _told(columns: Columns) -> Parents:
 
 
 def _launches(columns: Columns, machine: NDArray[np.int64]) -> Parents:
-    """For asynchronous work, the span that launched it: the first with its correlation id."""
+    """For asynchronous work, the span that launched it: the first with its correlation id.
+
+    A host's thread before a device's queue (below 0): their clocks differ by microseconds, and a
+    kernel may seem to begin before its launch.
+    """
     launch = np.full(len(columns), NOBODY, np.int64)
     rows = np.flatnonzero(columns.correlation_id)
     if not len(rows):
         return launch
     correlation, where = columns.correlation_id[rows], machine[columns.source[rows]]
-    order = np.lexsort((rows, correlation, where))
+    order = np.lexsort((rows, columns.thread[rows] < 0, correlation, where))
     rows, correlation, where = rows[order], correlation[order], where[order]
     first = np.ones(len(rows), bool)
     first[1:] = (correlation[1:] != correlation[:-1]) | (where[1:] != where[:-1])
@@ -119,7 +123,10 @@ def _enclose(
     if len(known) < 2:
         return
     left = asks & ~unclear & (parent == NOBODY)
-    orphan = left[rows] & (thread != 0)
+    # What a device did while a host's span was open need not have been launched by it.
+    queued = left[rows] & (columns.thread[rows] < 0)
+    unclear[rows[queued]] = True
+    orphan = left[rows] & (thread != 0) & ~queued
     if not orphan.any():
         return
     deepest = columns.level[rows[orphan]].max()

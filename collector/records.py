@@ -111,6 +111,7 @@ def evaluation_updates(subject: str, fact: Fact | Ended, due_ns: int) -> Iterato
     if isinstance(fact, JobStarted):
         latest = min(fact.attempt, LARGEST)
         fields = {name: getattr(fact, name) for name in (*started, "node_id")}
+        fields["origin"] = "imported" if fact.recording else "measured"
         # An older attempt that is told again does not overwrite a newer one.
         yield {**whose, "latest": {"$lte": latest}}, {"$set": {**fields, "latest": latest}}, False
     elif isinstance(fact, RunMeasured) and fact.first_query == 0 and fact.last:
@@ -185,6 +186,7 @@ def history_row(document: Document) -> HistoryRow:
         at_ns=document["at_ns"],
         **fields,
         weights=document.get("weights") or "trained",
+        origin=document.get("origin", "measured"),
         runs=[msgspec.convert(r, RunSummary) for r in shown],
         labelled=sum(counts["labelled"] for counts in judged),
         right=sum(counts["right"] for counts in judged),

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
+from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
 from mlmodelscope import cli_services as services
@@ -293,6 +294,7 @@ app.command(accuracies.accuracy)
 app.command(accuracies.datasets)
 app.command(accuracies.predictions)
 app.command(accuracies.disagree)
+app.command(importing.import_profiles, name="import")
 app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)

@@ -53,6 +53,10 @@ from bus.messages import Evaluation as Stored
 from collector.timeline import Timeline
 from mlmodelscope.dataset_files import dataset_from_disk
 from mlmodelscope.evaluation import Evaluation
+from mlmodelscope.importing.files import Progress
+from mlmodelscope.importing.profile import Options
+from mlmodelscope.importing.reading import silently
+from mlmodelscope.importing.storing import Imported, import_profile
 from mlmodelscope.inputs import gather_inputs
 from mlmodelscope.manifest_files import from_file
 from mlmodelscope.request_span import RequestSpan
@@ -303,6 +307,25 @@ class Client:
         reply = await self._bus.request(subjects.UNPUBLISH, request, Done, Refused)
         if isinstance(reply, Refused):
             raise refusal(reply)
+
+    # ---------------------------------------------------------------- made elsewhere
+
+    async def import_profile(
+        self,
+        path: Path,
+        *,
+        model: str = "",
+        call: str = "",
+        batch_size: int = 0,
+        progress: Progress = silently,
+    ) -> Imported:
+        """Store a profile that was made elsewhere (PyTorch, ONNX Runtime, Chrome trace).
+
+        call: spans whose name contains it are the model's calls; batch_size: inputs of one call.
+        The same file again changes nothing. Raises InputError for a file that is no profile.
+        """
+        options = Options(model=model, call=call, batch_size=batch_size)
+        return await import_profile(self._bus, self.user, path, options, progress)
 
     # ---------------------------------------------------------------- what was stored
 

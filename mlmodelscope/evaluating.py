@@ -198,9 +198,11 @@ def _print(
 
 def slowest(facts: Sequence[Message], result: Result, timeline: Timeline | None) -> list[LayerRow]:
     """The five slowest layers, of the profiled run at the best batch size."""
+    graph = next((fact for fact in facts if isinstance(fact, GraphDescribed)), None)
+    if timeline is not None and result.recording is not None:
+        return slowest_layers(timeline, graph)
     if timeline is None or result.best_batch is None:
         return []
-    graph = next((fact for fact in facts if isinstance(fact, GraphDescribed)), None)
     runs = [run for fact in facts if isinstance(fact, JobStarted) for run in fact.runs]
     profiled = [run for run in runs if run.level == "framework"]
     best = [run for run in profiled if run.batch_size == result.best_batch.batch_size]

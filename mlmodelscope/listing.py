@@ -95,11 +95,11 @@ async def history(client: Client, filters: dict[str, Any], output: str) -> int:
         Column("framework"),
         Column("node"),
         Column("state"),
-        Column("batch sizes", "batch_sizes", lambda sizes: ", ".join(map(str, sizes)), right=True),
+        Column("batch sizes", "batch_sizes", _sizes, right=True),
         Column("p50 ms", "median_ns", milliseconds, right=True),
         Column("dataset"),
         Column("top-1", "top1", lambda top1: "" if top1 is None else f"{100 * top1:.2f} %"),
-        Column("note", "text"),
+        Column("note"),
     ]
     print_rows(output, rows, columns, empty="no evaluation yet: mlmodelscope evaluate MODEL")
     return 0
@@ -114,8 +114,19 @@ async def delete(client: Client, evaluation: str) -> int:
     return 0
 
 
+def _weights(row: HistoryRow) -> str:
+    """What must be said of a model whose weights were not trained."""
+    measured = row.origin == "measured"
+    return f"weights: {row.weights}" if measured and row.weights != "trained" else ""
+
+
+def _sizes(sizes: list[int]) -> str:
+    return ", ".join(str(size) if size else "unknown" for size in sizes)
+
+
 def _history_row(row: HistoryRow) -> dict[str, Any]:
     shallow = [run for run in row.runs if run.level in ("none", "application", "model")]
+    shallow = shallow or row.runs  # an imported recording has one run, at the depth it was made
     return {
         "evaluation_id": row.evaluation_id,
         "at_ns": row.at_ns,
@@ -124,10 +135,12 @@ def _history_row(row: HistoryRow) -> dict[str, Any]:
         "framework": f"{row.framework} {row.framework_version}".strip(),
         "node": row.node_id,
         "state": row.state,
-        "text": row.text or ("" if row.weights == "trained" else f"weights: {row.weights}"),
+        "origin": row.origin,
+        "text": row.text or _weights(row),
         "weights": row.weights,
         "dataset": row.dataset,
         "top1": row.right / row.labelled if row.labelled else None,
+        "note": row.text or (row.origin if row.origin != "measured" else _weights(row)),
         "batch_sizes": [run.batch_size for run in shallow],
         "median_ns": [run.median_ns for run in shallow],
     }

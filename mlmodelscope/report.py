@@ -16,6 +16,7 @@ from analysis.claims import ClaimRow
 from analysis.layers import LayerRow
 from analysis.summary import Result
 from collector.timeline import Timeline
+from mlmodelscope.imported import devices, recording_lines
 from mlmodelscope.predictions import tables_of
 from mlmodelscope.tables import Column, console, gib, ms, table
 
@@ -30,7 +31,7 @@ def print_result(result: Result, layers: Sequence[LayerRow], timeline: Timeline 
         out.print(f"[bold red]{result.state}[/]")
         for failure in result.failures:
             out.print(f"[red]{escape(failure.kind)}[/] {escape(failure.text)}")
-    if result.weights != "trained":
+    if result.weights != "trained" and not result.recording:
         out.print(f"[yellow]weights: {escape(result.weights)}[/]: {UNTRAINED}")
     told = [] if result.dataset else result.predictions
     for shown in tables_of(told, f"\nWhat it says{_marked(result)}"):
@@ -45,6 +46,8 @@ def print_result(result: Result, layers: Sequence[LayerRow], timeline: Timeline 
         out.print(
             table([_layer(row) for row in layers], LAYERS, f"\n{_layers_title(result, layers)}")
         )
+    for line in recording_lines(result.recording) if result.recording else ():
+        out.print(line)
     for line in _cost_lines(result):
         out.print(line)
     for line in _completeness(result, timeline):
@@ -92,12 +95,12 @@ def _spread(low: Any, high: Any, show: Any) -> str:
     return "–" if low is None or high is None else f"{show(low)}–{show(high)}"
 
 
-def _rate(value: float) -> str:
-    return f"{value:.1f}"
+def _rate(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f}"
 
 
 LATENCY = [
-    Column("batch", "batch_size", right=True),
+    Column("batch", "batch_size", lambda size: str(size or "unknown"), right=True),
     Column("queries", right=True),
     Column("p50 ms", "p50_ns", ms, right=True),
     Column("95 % interval", "interval", right=True),
@@ -146,11 +149,13 @@ def _layer(row: LayerRow) -> dict[str, Any]:
 def _where(result: Result) -> str:
     machine = result.node
     threads = result.effective.get("intra_op_threads")
+    unsaid = ("", "default", "unknown (imported)")
     parts = [
         f"{result.framework} {result.framework_version}",
-        f"environment {result.environment}" if result.environment not in ("", "default") else "",
+        f"environment {result.environment}" if result.environment not in unsaid else "",
         f"{threads} thread{'s' if threads != 1 else ''}" if threads else "",
-        f"{machine.cpu} ({machine.cores} cores)" if machine else "",
+        f"{machine.cpu} ({machine.cores} cores)" if machine and machine.cores else "",
+        devices(machine) if machine and result.recording else "",
         f"node {result.node_id}",
     ]
     return "· " + " · ".join(escape(part) for part in parts if part)
@@ -189,7 +194,7 @@ def _latency_notes(result: Result) -> list[str]:
     for row in result.latency:
         if row.needs:
             needs = ", ".join(f"{name} {text}" for name, text in row.needs.items())
-            lines.append(f"batch {row.batch_size}: {needs}")
+            lines.append(f"batch {row.batch_size or 'unknown'}: {needs}")
     return lines
 
 

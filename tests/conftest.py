@@ -84,6 +84,16 @@ def wheels(pytestconfig: pytest.Config) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """Profiles that others recorded on real GPUs: read where they lie, never committed."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MLMS_RECORDINGS", beside))
+    if not (folder / "gpu_traces").is_dir():
+        pytest.skip(f"{folder}: no recordings there (MLMS_RECORDINGS names another folder)")
+    return folder
+
+
 async def eventually(check, timeout_s: float = 10.0, what: str = "") -> None:  # type: ignore[no-untyped-def]
     """Return when check() is true; for what another service does in its own time."""
     deadline_s = asyncio.get_running_loop().time() + timeout_s
