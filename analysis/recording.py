@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.summary import summarize
-from bus.messages import EvaluationFailed, EvaluationFinished, Message, MetricsRecorded
+from bus.messages import (
+    EvaluationFailed,
+    EvaluationFinished,
+    JobStarted,
+    Message,
+    MetricsRecorded,
+)
 from collector.timeline import Timeline
 
 
@@ -28,6 +33,6 @@ def recording_of(
     return Recording(
         timeline=timeline,
         metrics=metrics,
-        model=summarize(facts).model,
+        model=next((fact.model for fact in facts if isinstance(fact, JobStarted)), ""),
         traceparent=ends[-1].traceparent if ends else "",
     )

@@ -193,8 +193,8 @@ def require_protobuf() -> None:
         import opentelemetry.proto.trace.v1.trace_pb2  # noqa: F401
     except ImportError as exc:
         raise InputError(
-            "OTLP as protobuf needs the package opentelemetry-proto: "
-            "pip install 'mlmodelscope[export]' (OTLP as JSON, .otlp.json, needs nothing)"
+            "pushing OTLP (MLMS_OTLP_ENDPOINT, MLMS_OTLP_ALLOW) needs the package "
+            "opentelemetry-proto: pip install 'mlmodelscope[otlp]'"
         ) from exc
 
 

@@ -51,7 +51,7 @@ def timeline(
     open
         Show it in the Perfetto UI, served on this machine until Ctrl-C; needs no network.
     browser
-        With --open: print the address only, where there is no browser or another one is wanted.
+        With --open: whether to start a browser, too; the address is printed either way.
     """
     if open:
         return _look(evaluation, output, format, browser, where)
