@@ -23,6 +23,9 @@ FROM base AS coordinator
 ENTRYPOINT ["mlmodelscope", "coordinator"]
 
 FROM base AS collector
+USER root
+RUN pip install '/src[otlp]'
+USER mlms
 ENTRYPOINT ["mlmodelscope", "collector"]
 
 FROM base AS node-onnxruntime

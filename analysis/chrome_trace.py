@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
+from analysis.tracks import lanes, processes_of, thread_label
 from bus.messages import LEVELS, MetricsRecorded
 from collector.timeline import Timeline
 
@@ -59,7 +59,7 @@ def _pieces(events: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _events(
     timeline: Timeline, metrics: Sequence[MetricsRecorded], first_ns: int
 ) -> Iterator[dict[str, Any]]:
-    processes = _processes(timeline.sources)
+    processes = processes_of(timeline.sources)
     names = sorted(set(processes), key=processes.index)
     for pid, name in enumerate([*names, "metrics"] if metrics else names, 1):
         yield _named("process_name", pid, 0, name)
@@ -72,9 +72,7 @@ def _events(
         key = (pid, span.thread, lane)
         if key not in tids:
             tids[key] = len(tids) + 1
-            label = f"thread {span.thread}" if span.thread else "thread unknown"
-            label = f"device queue {-span.thread}" if span.thread < 0 else label
-            yield _named("thread_name", pid, tids[key], f"{label}{f' ({lane + 1})' * (lane > 0)}")
+            yield _named("thread_name", pid, tids[key], thread_label(span.thread, lane))
         yield {
             "ph": "X",
             "name": span.name,
@@ -100,47 +98,6 @@ def _events(
                 "ts": round((at_ns + shift_ns) / 1000, 3),
                 "args": {metric.unit: value},
             }
-
-
-def lanes(timeline: Timeline) -> list[int]:
-    """For each span the first lane of its thread in which it nests: 0 unless some overlap.
-
-    Spans come earliest first, and of those that start together the longest first.
-    """
-    processes = _processes(timeline.sources)
-    of_source = np.array([processes.index(name) for name in processes] or [0])
-    groups = of_source[timeline.source_index].tolist() if len(timeline) else []
-    open_ends: dict[tuple[int, int], list[list[int]]] = {}
-    found = []
-    starts, durations = timeline.start_ns.tolist(), timeline.duration_ns.tolist()
-    for group, thread, start, duration in zip(
-        groups, timeline.thread.tolist(), starts, durations, strict=True
-    ):
-        stacks = open_ends.setdefault((group, thread), [[]])
-        end = start + duration
-        found.append(_nest(stacks, start, end))
-    return found
-
-
-def _nest(stacks: list[list[int]], start: int, end: int) -> int:
-    """Put a span on the first lane where it fits; each lane is a stack of open spans' ends."""
-    for lane, stack in enumerate(stacks):
-        while stack and stack[-1] <= start:
-            stack.pop()
-        if not stack or end <= stack[-1]:
-            stack.append(end)
-            return lane
-    stacks.append([end])
-    return len(stacks) - 1
-
-
-def _processes(sources: Sequence[str]) -> list[str]:
-    """What to call each source's process: `node-1 worker`, `client` …"""
-    named = []
-    for source in sources:
-        machine, role, _ = source.rsplit("/", 2)
-        named.append(machine if machine == role else f"{machine} {role}")
-    return named
 
 
 def _named(what: str, pid: int, tid: int, name: str) -> dict[str, Any]:

@@ -206,6 +206,9 @@ class Evaluate(Message, frozen=True, kw_only=True):
     timeout_s: float = 600.0
     max_attempts: int = 3
     traceparent: str = ""
+    """W3C: the caller's trace, which the spans of this evaluation join when they leave by OTLP."""
+    otlp_endpoint: str = ""
+    """Where to push them besides the collector's own endpoint, if its settings allow the host."""
     parent_span: int = 0
     """The client's own request span: what happens elsewhere hangs below it."""
 
@@ -758,11 +761,13 @@ class JobOutcome(Struct, frozen=True, kw_only=True):
 
 
 class EvaluationFinished(Message, frozen=True, kw_only=True):
-    """Every job finished."""
+    """Every job finished. traceparent, otlp_endpoint: as the request had them."""
 
     evaluation_id: str
     at_ns: int
     jobs: list[JobOutcome]
+    traceparent: str = ""
+    otlp_endpoint: str = ""
 
 
 class EvaluationFailed(Message, frozen=True, kw_only=True):
@@ -773,6 +778,8 @@ class EvaluationFailed(Message, frozen=True, kw_only=True):
     kind: str
     text: str
     jobs: list[JobOutcome] = []
+    traceparent: str = ""
+    otlp_endpoint: str = ""
 
 
 # ------------------------------------------------------------------ spans and metrics

@@ -17,6 +17,7 @@ from uuid import uuid4
 from bus import codec
 from bus.errors import MLModelScopeError
 from bus.messages import JobFinished, SpansRecorded
+from collector.otlp_push import OtlpPush
 from collector.records import spans_of, winning_attempts
 from collector.store import Store
 from collector.timeline import assemble
@@ -34,8 +35,8 @@ LONGEST_WAIT_S = 60.0
 class Assembler:
     """Decides when an evaluation's spans are all here, and puts them together."""
 
-    def __init__(self, store: Store, counters: Counter[str]) -> None:
-        self._store, self._counters = store, counters
+    def __init__(self, store: Store, counters: Counter[str], push: OtlpPush) -> None:
+        self._store, self._counters, self._push = store, counters, push
         self._heard = asyncio.Event()
         self.pending: set[str] = set()
         # One at a time: an assembly takes a core and the memory of all its spans.
@@ -83,6 +84,7 @@ class Assembler:
             await self._assemble(evaluation)
             # Only this `due`: an end that was told again meanwhile is looked at again.
             same = {"_id": evaluation_id, "due": evaluation["due"]}
+            await self._push.offer(evaluation)
             await self._store.update("evaluations", [(same, {"$set": {"due": 0}}, False)])
         self.pending.discard(evaluation_id)
 
@@ -119,6 +121,8 @@ class Assembler:
         """Whether every batch that the winning attempts announced is stored."""
         if evaluation["state"] != "finished":
             return False  # a job that failed announced nothing: only time can tell
+        if self._push.targets(evaluation) and not await self._client_heard(evaluation):
+            return False  # what leaves us cannot be mended when the request's own span comes later
         for job in evaluation["jobs"]:
             whose = {"job_id": job["job_id"], "attempt": job["attempt"]}
             fact = await self._store.one("facts", {**_of(evaluation), **whose, **FINISHED})
@@ -130,6 +134,9 @@ class Assembler:
                 if await self._store.count("spans", where) < sent:
                     return False
         return True
+
+    async def _client_heard(self, evaluation: Document) -> bool:
+        return await self._store.count("spans", {**_of(evaluation), "source": "client"}) > 0
 
     async def _assemble(self, evaluation: Document) -> Document:
         async with self._one:

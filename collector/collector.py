@@ -16,6 +16,7 @@ from bus.service import Service
 from collector.answers import Answers
 from collector.assembler import Assembler
 from collector.intake import Intake
+from collector.otlp_push import OtlpPush
 from collector.store import Store, StoreAwayError
 
 log = logging.getLogger(__name__)
@@ -32,13 +33,16 @@ class Settings:
     """What a collector needs to know.
 
     grace_s: how long an ended evaluation's missing spans are waited for. keep_days: how long
-    evaluations are kept; 0 is for ever.
+    evaluations are kept; 0 is for ever. otlp_endpoint: where every timeline is pushed to as
+    OTLP. otlp_allow: a comma list of the hosts that a request may name for its own.
     """
 
     mongo_url: str
     database: str = "mlmodelscope"
     grace_s: float = 5.0
     keep_days: float = 0.0
+    otlp_endpoint: str = ""
+    otlp_allow: str = ""
 
 
 class Collector(Service):
@@ -50,7 +54,10 @@ class Collector(Service):
         super().__init__()
         self._bus, self._settings = bus, settings
         self._store = Store(settings.mongo_url, settings.database)
-        self._assembler = Assembler(self._store, self.counters)
+        self._push = OtlpPush(
+            self._store, self.counters, settings.otlp_endpoint, settings.otlp_allow
+        )
+        self._assembler = Assembler(self._store, self.counters, self._push)
         self._intake = Intake(self._store, self.counters, settings.grace_s, self._assembler.ended)
         self._answers = Answers(self._store, self._assembler)
         self._stopping = asyncio.Event()
@@ -63,6 +70,7 @@ class Collector(Service):
         await self._look()
         self._tasks.append(asyncio.create_task(self._keep_looking()))
         self._tasks.append(asyncio.create_task(self._assembler.run()))
+        self._tasks.append(asyncio.create_task(self._push.run()))
         if self._settings.keep_days > 0:
             self._tasks.append(asyncio.create_task(self._expire()))
         await self._consume(
@@ -91,6 +99,7 @@ class Collector(Service):
         for consumer in self._consumers:
             await consumer.stop()
         self._assembler.stop()
+        self._push.stop()
         # Not cancelled: a driver that is cut off in the middle of a call leaves its socket open.
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._store.close()
@@ -104,6 +113,7 @@ class Collector(Service):
         return {
             "database": self._settings.database,
             "timelines_due": len(self._assembler.pending),
+            "otlp": self._push.status(),
         }
 
     async def _consume(

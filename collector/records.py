@@ -168,6 +168,8 @@ def _ended(fact: Ended, at_ns: int, due_ns: int) -> Document:
             for job in fact.jobs
         ],
         "due": due_ns,
+        "traceparent": fact.traceparent,
+        "otlp_endpoint": fact.otlp_endpoint,
     }
 
 

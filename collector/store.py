@@ -115,6 +115,12 @@ class Store:
                     _duplicates(exc)
                     await self._of(collection).bulk_write(steps)
 
+    async def claim(self, collection: str, where: Document, what: Document) -> bool:
+        """Change the one document that fits; whether there was one, and nobody else was first."""
+        with mapped(self.url):
+            done = await self._of(collection).update_one(where, what)
+        return bool(done.modified_count)
+
     async def one(self, collection: str, where: Document) -> Document | None:
         """The document, if there is one."""
         with mapped(self.url):

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from bus.caller_trace import ADDRESS, TRACEPARENT, read_traceparent, traces_url
 from bus.errors import InputError, MLModelScopeError, UnknownNameError, nearest
 from bus.messages import (
     DatasetManifest,
@@ -123,6 +124,14 @@ def faults(request: Evaluate) -> str:
             found.append(f"{name}: expected at least {least} (got {value})")
     if not (math.isfinite(request.timeout_s) and request.timeout_s > 0):
         found.append(f"timeout_s: expected seconds above 0 (got {request.timeout_s})")
+    if request.traceparent and read_traceparent(request.traceparent) is None:
+        found.append(f"traceparent: expected {TRACEPARENT} (got {request.traceparent[:80]!r})")
+    if request.otlp_endpoint and not traces_url(request.otlp_endpoint):
+        # What may hold a password is not said again.
+        shown = (
+            "one with an @" if "@" in request.otlp_endpoint else repr(request.otlp_endpoint[:80])
+        )
+        found.append(f"otlp_endpoint: expected {ADDRESS} (got {shown})")
     return "; ".join(found)
 
 

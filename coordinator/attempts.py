@@ -145,9 +145,13 @@ class Attempts:
         """Tell everyone that an evaluation has ended, then write it down."""
         evaluation_id = ended.request.evaluation_id
         message: EvaluationFinished | EvaluationFailed
+        asked = {
+            "traceparent": ended.request.traceparent,
+            "otlp_endpoint": ended.request.otlp_endpoint,
+        }
         if ended.state == "finished":
             message = EvaluationFinished(
-                evaluation_id=evaluation_id, at_ns=ended.ended_ns, jobs=outcomes
+                evaluation_id=evaluation_id, at_ns=ended.ended_ns, jobs=outcomes, **asked
             )
         else:
             message = EvaluationFailed(
@@ -156,6 +160,7 @@ class Attempts:
                 kind=ended.kind,
                 text=ended.text,
                 jobs=outcomes,
+                **asked,
             )
         subject = subjects.fact(
             "coordinator", ended.request.user, evaluation_id, type(message).__name__

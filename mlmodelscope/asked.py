@@ -28,6 +28,8 @@ class Asked:
     environment: str = ""
     settings: dict[str, str | int] = field(default_factory=dict)
     leveled: bool = True
+    traceparent: str = ""
+    otlp_endpoint: str = ""
 
 
 def read_settings(given: list[str] | None) -> dict[str, str | int]:

@@ -15,6 +15,7 @@ from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
 from mlmodelscope import cli_services as services
+from mlmodelscope import cli_timelines as timelines
 from mlmodelscope import cli_zoo
 from mlmodelscope.asked import Asked, read_settings
 from mlmodelscope.exits import OK, USAGE
@@ -61,6 +62,8 @@ def evaluate(
     fail_fast: bool = False,
     output: Output = "table",
     timeline: Path | None = None,
+    traceparent: Annotated[str, Parameter(env_var="TRACEPARENT")] = "",
+    otlp_endpoint: str = "",
     where: Where = DEFAULT,
 ) -> int:
     """Evaluate a model: what it says, how fast it is, and where the time goes.
@@ -129,7 +132,11 @@ def evaluate(
     output
         table for people, json or csv for programs.
     timeline
-        Also write the timeline there, as Chrome trace JSON (`.json` or `.json.gz`).
+        Also write the timeline there; the ending says how (see `mlmodelscope timeline --help`).
+    traceparent
+        W3C: the trace that the spans join when they are exported as OTLP.
+    otlp_endpoint
+        Where the collector is to push the spans; its settings must allow the host.
     """
     asked = Asked(
         model=model,
@@ -147,6 +154,8 @@ def evaluate(
         timeout_s=timeout,
         environment=environment,
         leveled=not no_leveled,
+        traceparent=traceparent,
+        otlp_endpoint=otlp_endpoint,
     )
 
     async def command(client: Client) -> int:
@@ -241,37 +250,6 @@ def show(evaluation: str, *, output: Output = "table", where: Where = DEFAULT) -
 
 
 @app.command
-def timeline(
-    evaluation: str,
-    *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    where: Where = DEFAULT,
-) -> int:
-    """Write an evaluation's timeline as Chrome trace JSON, for https://ui.perfetto.dev.
-
-    For example:
-
-        mlmodelscope timeline last -o trace.json
-
-        mlmodelscope timeline 4bf92f35 -o trace.json.gz
-
-    Parameters
-    ----------
-    evaluation
-        Its id, the first digits of it (4 or more), or `last`.
-    output
-        `FILE.json` or `FILE.json.gz`. Default: `timeline-<id>.json.gz` here.
-    """
-
-    async def command(client: Client) -> int:
-        from mlmodelscope import evaluating
-
-        return await evaluating.write_timeline(client, evaluation, output)
-
-    return run(command, where)
-
-
-@app.command
 def delete(evaluation: str, *, where: Where = DEFAULT) -> int:
     """Forget an evaluation: its facts, spans and timeline.
 
@@ -295,6 +273,7 @@ app.command(accuracies.datasets)
 app.command(accuracies.predictions)
 app.command(accuracies.disagree)
 app.command(importing.import_profiles, name="import")
+app.command(timelines.timeline)
 app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)

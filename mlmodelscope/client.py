@@ -51,6 +51,7 @@ from bus.messages import (
 )
 from bus.messages import Evaluation as Stored
 from collector.timeline import Timeline
+from mlmodelscope.callers_span import current_traceparent
 from mlmodelscope.dataset_files import dataset_from_disk
 from mlmodelscope.evaluation import Evaluation
 from mlmodelscope.importing.files import Progress
@@ -145,6 +146,8 @@ class Client:
         dataset: str | DatasetManifest = "",
         limit: int = 0,
         full_outputs: bool = False,
+        traceparent: str = "",
+        otlp_endpoint: str = "",
     ) -> Evaluation:
         """Ask for an evaluation; return it as soon as it is accepted.
 
@@ -154,7 +157,10 @@ class Client:
         down to `trace` has a run of its own. settings: the framework's, and those of profilers,
         whose names begin with `profile.`. dataset: `name`, `name@range` or a DatasetManifest, in
         place of inputs: each of its first `limit` items (0: all) runs once; full_outputs stores
-        every probability. Raises RefusedError with every node's reasons when nothing fits,
+        every probability. traceparent: W3C, of the trace that the spans join when they leave by
+        OTLP; without it, that of the OpenTelemetry span in which this is called, if there is one.
+        otlp_endpoint: where to push them; the collector's settings must allow its host.
+        Raises RefusedError with every node's reasons when nothing fits,
         UnknownNameError with the nearest names, InputError for an input that cannot be sent.
         """
         request = Evaluate(
@@ -177,6 +183,8 @@ class Client:
             dataset_manifest=dataset if isinstance(dataset, DatasetManifest) else None,
             limit=limit,
             full_outputs=full_outputs,
+            traceparent=traceparent or current_traceparent(),
+            otlp_endpoint=otlp_endpoint,
         )
         return await self.submit(request)
 

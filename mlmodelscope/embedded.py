@@ -31,8 +31,14 @@ from mlmodelscope.servers import (
 
 START_S = 60.0
 STOP_S = 30.0
-NODE_VARIABLES = ("MLMS_ENVIRONMENTS", "MLMS_FRAMEWORKS", "MLMS_ALLOW_CODE")
-"""What the system's node is started with: a command that wants others cannot join it."""
+VARIABLES = (
+    "MLMS_ENVIRONMENTS",
+    "MLMS_FRAMEWORKS",
+    "MLMS_ALLOW_CODE",
+    "MLMS_OTLP_ENDPOINT",
+    "MLMS_OTLP_ALLOW",
+)
+"""What the system's services are started with: a command that wants others cannot join it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class System:
     supervisor: int
     status: dict[str, str]
     variables: dict[str, str] = field(default_factory=dict)
-    """NODE_VARIABLES as its node was given them."""
+    """VARIABLES as its services were given them."""
 
 
 # ---------------------------------------------------------------- for commands: join and leave
@@ -101,8 +107,8 @@ class Membership:
         return None
 
     def _check_variables(self, system: System) -> None:
-        """A running system does not change: better no answer than that of other frameworks."""
-        for name, has in ((name, system.variables.get(name, "")) for name in NODE_VARIABLES):
+        """A running system does not change: better no answer than that of another one."""
+        for name, has in ((name, system.variables.get(name, "")) for name in VARIABLES):
             if (wanted := self._env.get(name, "")) and wanted != has:
                 text = f"the system of {self._folder} runs with {name}={has or '(unset)'}"
                 raise EmbeddedError(f"{text}, not {wanted}: end it first (Ctrl-C where it is up)")
@@ -249,7 +255,7 @@ async def _serve(folder: Path, users: int, bus_url: str, mongo_url: str) -> None
     running = local.system(bus_url, os.environ, mongo_url=mongo_url, home=str(folder))
     async with running as services:
         status = {service.name: service.status_url for service in services}
-        variables = {name: os.environ[name] for name in NODE_VARIABLES if name in os.environ}
+        variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
         system = System(bus_url, mongo_url, os.getpid(), status, variables)
         draft = folder / "system.json.new"
         draft.write_text(json.dumps(asdict(system)))

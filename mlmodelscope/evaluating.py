@@ -1,9 +1,8 @@
-"""The commands evaluate, show and timeline: what happens, and what is printed of it."""
+"""The commands evaluate and show: what happens, and what is printed of it."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,21 +13,20 @@ from typing import Any
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analysis.chrome_trace import chrome_trace
 from analysis.layers import LayerRow, slowest_layers
+from analysis.recording import recording_of
 from analysis.summary import Result, summarize
-from bus.errors import BusError, InputError, MLModelScopeError
+from bus.errors import BusError, MLModelScopeError
 from bus.messages import (
     GraphDescribed,
     JobStarted,
     Manifest,
     Message,
-    MetricsRecorded,
     ModelOpened,
 )
 from bus.messages import Progress as Told
 from collector.timeline import Timeline
-from mlmodelscope import manifest_files, report
+from mlmodelscope import manifest_files, report, timeline_file
 from mlmodelscope.asked import Asked
 from mlmodelscope.client import Client
 from mlmodelscope.evaluation import Evaluation
@@ -37,7 +35,7 @@ from mlmodelscope.tables import console, print_csv, print_json
 
 async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | None) -> int:
     """Have it evaluated and print what came of it."""
-    _check_trace_file(timeline)
+    wanted = timeline_file.target(timeline) if timeline is not None else None
     with progress_bar() as progress:
         waiting = progress.add_task("starting", total=None)
         async with client:
@@ -54,8 +52,8 @@ async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | N
             _, _, metrics = await client.stored(result.evaluation_id) if timeline else ("", [], [])
             progress.remove_task(waiting)
     _print(facts, result, found, output)
-    if timeline is not None and found is not None:
-        write_trace(timeline, found, metrics)
+    if wanted is not None and found is not None:
+        timeline_file.write(recording_of(found, facts, metrics), wanted)
     if output == "table":
         report.print_next(result, timeline)
     return 0
@@ -74,30 +72,6 @@ async def show(client: Client, evaluation: str, output: str) -> int:
         found = await _timeline(client, result)
     _print(facts, result, found, output)
     return 0
-
-
-async def write_timeline(client: Client, evaluation: str, path: Path | None) -> int:
-    """Write a stored evaluation's timeline to a file."""
-    _check_trace_file(path)
-    async with client:
-        evaluation_id, _, metrics = await client.stored(evaluation)
-        found = await client.timeline(evaluation_id)
-    path = path or Path(f"timeline-{evaluation_id[:8]}.json.gz")
-    size = write_trace(path, found, metrics)
-    report.print_written(path, size, found)
-    return 0
-
-
-def write_trace(path: Path, timeline: Timeline, metrics: list[MetricsRecorded]) -> int:
-    """Chrome trace JSON, gzipped if the name ends in .gz; how many bytes were written."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "wb") as file:
-            for piece in chrome_trace(timeline, metrics):
-                file.write(piece)
-    except OSError as exc:
-        raise InputError(f"cannot write {path}: {exc.strerror}") from exc
-    return path.stat().st_size
 
 
 # ---------------------------------------------------------------- the way there
@@ -169,15 +143,6 @@ def progress_bar() -> Iterator[Progress]:
     disable = not shown.is_terminal
     with Progress(*columns, console=shown, transient=True, disable=disable) as progress:
         yield progress
-
-
-def _check_trace_file(path: Path | None) -> None:
-    if path is None:
-        return
-    if not path.name.endswith((".json", ".json.gz")):
-        raise InputError(f"{path}: expected a name that ends in .json or .json.gz")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}")
 
 
 # ---------------------------------------------------------------- what came of it

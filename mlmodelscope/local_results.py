@@ -10,11 +10,12 @@ import msgspec
 
 from analysis.accuracy import accuracy
 from analysis.items import items_of
+from analysis.recording import recording_of
 from analysis.summary import Result
 from bus.errors import InputError
 from bus.messages import JobStarted, Message
 from mlmodelscope.client import Client
-from mlmodelscope.evaluating import write_trace
+from mlmodelscope.timeline_file import target, write
 
 
 def check(folder: Path) -> None:
@@ -44,7 +45,7 @@ async def keep(client: Client, result: Result, facts: Sequence[Message], folder:
                 file.write(msgspec.json.encode(prediction) + b"\n")
             if not jobs:
                 file.writelines(msgspec.json.encode(each) + b"\n" for each in predictions)
-        write_trace(folder / "trace.json.gz", timeline, metrics)
+        write(recording_of(timeline, facts, metrics), target(folder / "trace.json.gz"))
     except OSError as exc:
         raise InputError(f"cannot write to {folder}: {exc.strerror}; it is still stored") from exc
     await client.delete(result.evaluation_id)

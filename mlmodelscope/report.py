@@ -81,7 +81,7 @@ def _short(path: str) -> str:
     return min(os.path.relpath(path), os.path.abspath(path), key=len)
 
 
-def print_written(path: Path, size: int, timeline: Timeline) -> None:
+def print_written(path: str, size: int, timeline: Timeline) -> None:
     """A timeline was written to a file."""
     state = "complete" if timeline.complete else f"not complete: {timeline.missing}"
     text = f"{path}: {len(timeline):,} spans, {size:,} bytes, {state}"

@@ -11,9 +11,11 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
+from aiohttp import web
 
 from bus.connection import Bus
 from mlmodelscope import embedded, servers
@@ -110,6 +112,58 @@ async def eventually(check, timeout_s: float = 10.0, what: str = "") -> None:  #
 @pytest.fixture(name="eventually")
 def _eventually():  # type: ignore[no-untyped-def]
     return eventually
+
+
+class OtlpReceiver:
+    """An OTLP/HTTP endpoint on a free port, which reads what it is sent by OpenTelemetry's types.
+
+    answers: statuses to give to the next requests, whose spans are not taken; then 200.
+    """
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+        self.resources: list[Any] = []
+        self.url = ""
+
+    @property
+    def spans(self) -> list[Any]:
+        return [s for r in self.resources for group in r.scope_spans for s in group.spans]
+
+    @property
+    def services(self) -> dict[bytes, str]:
+        """Span id -> the service.name that its resource has."""
+        found = {}
+        for resource in self.resources:
+            about = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
+            for group in resource.scope_spans:
+                found |= {span.span_id: about["service.name"] for span in group.spans}
+        return found
+
+    async def receive(self, request: web.Request) -> web.Response:
+        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service
+
+        if self.answers:
+            here = {"Location": str(request.url)}
+            return web.Response(status=self.answers.pop(0), headers=here)
+        assert request.content_type == "application/x-protobuf"
+        sent = service.ExportTraceServiceRequest.FromString(await request.read())
+        self.resources += sent.resource_spans
+        answer = service.ExportTraceServiceResponse().SerializeToString()
+        return web.Response(body=answer, content_type="application/x-protobuf")
+
+
+@pytest.fixture
+async def otlp_receiver() -> AsyncIterator[OtlpReceiver]:
+    """A receiver of OTLP that is running."""
+    receiver = OtlpReceiver()
+    app = web.Application(client_max_size=2**26)
+    app.router.add_post("/v1/traces", receiver.receive)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield receiver
+    await runner.cleanup()
 
 
 MakeEnvironment = Callable[..., Path]

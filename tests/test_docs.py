@@ -20,13 +20,19 @@ from analysis import (
     classification,
     detection,
     enhancement,
+    folded,
+    formats,
     items,
     latency,
     layers,
     overhead,
     paired,
+    perfetto_trace,
     proportions,
+    recording,
     segmentation,
+    span_csv,
+    span_parquet,
     summary,
     words,
 )
@@ -98,13 +104,18 @@ def test_every_variable_that_is_read_is_documented() -> None:
         classification,
         detection,
         enhancement,
+        folded,
         items,
         latency,
         layers,
         overhead,
         paired,
+        perfetto_trace,
         proportions,
+        recording,
         segmentation,
+        span_csv,
+        span_parquet,
         summary,
         words,
     ],
@@ -120,6 +131,12 @@ def test_every_analysis_is_documented(module) -> None:  # type: ignore[no-untype
     assert known, f"no analysis of {module.__name__} is documented"
     for name in known:
         assert (getattr(module, name).__doc__ or "").strip()
+
+
+def test_every_format_of_a_timeline_is_documented() -> None:
+    page = (ROOT / "docs" / "timelines.md").read_text()
+    for one in formats.FORMATS:
+        assert f"| `{one.ending}` | `{one.name}` |" in page
 
 
 def test_every_exit_code_is_documented() -> None:
