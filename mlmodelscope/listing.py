@@ -7,7 +7,7 @@ from typing import Any
 
 from bus.messages import FrameworkSeen, HistoryRow
 from mlmodelscope.client import Client
-from mlmodelscope.tables import Column, ago, gib, milliseconds, print_rows
+from mlmodelscope.tables import Column, ago, gib, milliseconds, print_rows, shortened
 
 
 async def datasets(client: Client, dataset: str, output: str) -> int:
@@ -97,9 +97,9 @@ async def history(client: Client, filters: dict[str, Any], output: str) -> int:
         Column("state"),
         Column("batch sizes", "batch_sizes", _sizes, right=True),
         Column("p50 ms", "median_ns", milliseconds, right=True),
-        Column("dataset"),
-        Column("top-1", "top1", lambda top1: "" if top1 is None else f"{100 * top1:.2f} %"),
-        Column("note"),
+        Column("dataset", optional=True),
+        Column("top-1", "top1", _percent, right=True, optional=True),
+        Column("note", show=shortened, optional=True),
     ]
     print_rows(output, rows, columns, empty="no evaluation yet: mlmodelscope evaluate MODEL")
     return 0
@@ -118,6 +118,10 @@ def _weights(row: HistoryRow) -> str:
     """What must be said of a model whose weights were not trained."""
     measured = row.origin == "measured"
     return f"weights: {row.weights}" if measured and row.weights != "trained" else ""
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"
 
 
 def _sizes(sizes: list[int]) -> str:

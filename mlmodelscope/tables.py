@@ -23,12 +23,20 @@ SHOWN_NODES = 3
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading, the row's field (default: the heading), how to show it."""
+    """A column of a table: its heading, the row's field (default: the heading), how to show it.
+
+    optional: left out of a table in which it holds nothing.
+    """
 
     heading: str
     field: str = ""
     show: Callable[[Any], str] = str
     right: bool = False
+    optional: bool = False
+
+    def of(self, row: dict[str, Any]) -> str:
+        """The cell of a row."""
+        return self.show(row[self.field or self.heading])
 
 
 def console(stderr: bool = False) -> Console:
@@ -56,12 +64,13 @@ def table(
 ) -> Table:
     """A rich table; rows whose field `mark` is true stand out."""
     made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
+    shown = [column for column in columns if not column.optional or any(map(column.of, rows))]
+    for column in shown:
         made.add_column(
             column.heading, justify="right" if column.right else "left", overflow="fold"
         )
     for row in rows:
-        cells = [escape(column.show(row[column.field or column.heading])) for column in columns]
+        cells = [escape(column.of(row)) for column in shown]
         made.add_row(*cells, style="bold green" if mark and row.get(mark) else "")
     return made
 
@@ -120,6 +129,11 @@ def ms(value_ns: float | None) -> str:
         return "–"
     value = value_ns / 1e6
     return f"{value:.3f}" if value < 10 else f"{value:.2f}" if value < 100 else f"{value:.1f}"
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def milliseconds(values_ns: Sequence[float]) -> str:
