@@ -11,6 +11,7 @@ from analysis.claims import ClaimRow, claims_against, measured_times
 from analysis.latency import BestBatch, LatencyRow, best_batch, latency
 from analysis.overhead import OverheadRow, tracing_overhead
 from bus.messages import (
+    LEVELS,
     EvaluationFailed,
     EvaluationFinished,
     Fact,
@@ -71,6 +72,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     latency: list[LatencyRow] = []
     best_batch: BestBatch | None = None
     overhead: list[OverheadRow] = []
+    leveled: bool = True
+    """Whether times are of runs at model level or above: else they contain what looking cost."""
     layers: int = 0
     spans: dict[str, int] = {}
     lost_spans: int = 0
@@ -115,6 +118,7 @@ def summarize(facts: Sequence[Message]) -> Result:
         latency=rows,
         best_batch=best_batch([row for row in rows if row.job_id == first]),
         overhead=tracing_overhead(runs),
+        leveled=all(LEVELS.index(row.level) <= LEVELS.index("model") for row in rows),
         layers=len(graph[0].layers) if graph else 0,
         complete=not missing,
         missing=missing,

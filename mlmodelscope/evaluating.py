@@ -18,10 +18,12 @@ from analysis.recording import recording_of
 from analysis.summary import Result, summarize
 from bus.errors import BusError, MLModelScopeError
 from bus.messages import (
+    LEVELS,
     GraphDescribed,
     JobStarted,
     Manifest,
     Message,
+    MetricsRecorded,
     ModelOpened,
 )
 from bus.messages import Progress as Told
@@ -29,8 +31,11 @@ from collector.timeline import Timeline
 from mlmodelscope import manifest_files, report, timeline_file
 from mlmodelscope.asked import Asked
 from mlmodelscope.client import Client
+from mlmodelscope.deep_report import best_runs, is_deep, look
 from mlmodelscope.evaluation import Evaluation
 from mlmodelscope.tables import console, print_csv, print_json
+
+MODEL = LEVELS.index("model")
 
 
 async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | None) -> int:
@@ -49,9 +54,11 @@ async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | N
                 raise
             progress.update(waiting, description="fetching the timeline", total=None)
             found = await _timeline(client, result, needed=timeline is not None)
-            _, _, metrics = await client.stored(result.evaluation_id) if timeline else ("", [], [])
+            metrics: list[MetricsRecorded] = []
+            if timeline or is_deep(result):
+                _, _, metrics = await client.stored(result.evaluation_id)
             progress.remove_task(waiting)
-    _print(facts, result, found, output)
+    _print(facts, result, found, output, metrics)
     if wanted is not None and found is not None:
         timeline_file.write(recording_of(found, facts, metrics), wanted)
     if output == "table":
@@ -62,7 +69,7 @@ async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | N
 async def show(client: Client, evaluation: str, output: str) -> int:
     """Print a stored evaluation."""
     async with client:
-        _, facts, _ = await client.stored(evaluation)
+        _, facts, metrics = await client.stored(evaluation)
         result = summarize(facts)
         if result.dataset and result.state == "finished":
             from mlmodelscope.accuracy import Shown, print_accuracy
@@ -70,7 +77,7 @@ async def show(client: Client, evaluation: str, output: str) -> int:
             print_accuracy(result, facts, Shown(output))
             return 0
         found = await _timeline(client, result)
-    _print(facts, result, found, output)
+    _print(facts, result, found, output, metrics)
     return 0
 
 
@@ -119,7 +126,7 @@ async def give_up(client: Client, evaluation: Evaluation) -> None:
 
 async def _timeline(client: Client, result: Result, needed: bool = False) -> Timeline | None:
     """The timeline where it is worth having; its absence costs the layers, not the result."""
-    if not (needed or result.spans.get("framework")):
+    if not (needed or any(LEVELS.index(level) > MODEL for level in result.spans)):
         return None
     try:
         return await client.timeline(result.evaluation_id)
@@ -149,27 +156,30 @@ def progress_bar() -> Iterator[Progress]:
 
 
 def _print(
-    facts: Sequence[Message], result: Result, timeline: Timeline | None, output: str
+    facts: Sequence[Message],
+    result: Result,
+    timeline: Timeline | None,
+    output: str,
+    metrics: Sequence[MetricsRecorded],
 ) -> None:
     layers = slowest(facts, result, timeline)
+    deep = look(facts, result, timeline, metrics)
     if output == "json":
-        print_json({**msgspec.to_builtins(result), "slowest_layers": msgspec.to_builtins(layers)})
+        seen = {"slowest_layers": layers, "counts": deep.counts, "sampled": deep.sampled}
+        print_json({**msgspec.to_builtins(result), **msgspec.to_builtins(seen)})
     elif output == "csv":
         print_csv([msgspec.to_builtins(row) for row in result.latency])
     else:
-        report.print_result(result, layers, timeline)
+        report.print_result(result, layers, timeline, deep)
     sys.stdout.flush()
 
 
 def slowest(facts: Sequence[Message], result: Result, timeline: Timeline | None) -> list[LayerRow]:
-    """The five slowest layers, of the profiled run at the best batch size."""
-    graph = next((fact for fact in facts if isinstance(fact, GraphDescribed)), None)
-    if timeline is not None and result.recording is not None:
-        return slowest_layers(timeline, graph)
-    if timeline is None or result.best_batch is None:
+    """The five slowest layers, of the shallowest run at the best batch size that has some."""
+    if timeline is None:
         return []
-    runs = [run for fact in facts if isinstance(fact, JobStarted) for run in fact.runs]
-    profiled = [run for run in runs if run.level == "framework"]
-    best = [run for run in profiled if run.batch_size == result.best_batch.batch_size]
-    chosen = (best or profiled)[:1]
-    return slowest_layers(timeline, graph, run=chosen[0].index) if chosen else []
+    graph = next((fact for fact in facts if isinstance(fact, GraphDescribed)), None)
+    if result.recording is not None:
+        return slowest_layers(timeline, graph)
+    runs = [run for run in best_runs(facts, result) if LEVELS.index(run.level) > MODEL]
+    return slowest_layers(timeline, graph, run=runs[0].index) if runs else []

@@ -16,6 +16,7 @@ from analysis.claims import ClaimRow
 from analysis.layers import LayerRow
 from analysis.summary import Result
 from collector.timeline import Timeline
+from mlmodelscope.deep_report import Deep, print_deep
 from mlmodelscope.imported import devices, recording_lines
 from mlmodelscope.predictions import tables_of
 from mlmodelscope.tables import Column, console, gib, ms, table
@@ -23,7 +24,12 @@ from mlmodelscope.tables import Column, console, gib, ms, table
 UNTRAINED = "good for timing, never for accuracy"
 
 
-def print_result(result: Result, layers: Sequence[LayerRow], timeline: Timeline | None) -> None:
+def print_result(
+    result: Result,
+    layers: Sequence[LayerRow],
+    timeline: Timeline | None,
+    deep: Deep | None = None,
+) -> None:
     """Everything that there is to say about one evaluation."""
     out = console()
     out.print(f"\n[bold]{escape(result.model)} {result.model_version}[/] {_where(result)}")
@@ -48,6 +54,8 @@ def print_result(result: Result, layers: Sequence[LayerRow], timeline: Timeline 
         )
     for line in recording_lines(result.recording) if result.recording else ():
         out.print(line)
+    if deep is not None:
+        print_deep(deep)
     for line in _cost_lines(result):
         out.print(line)
     for line in _completeness(result, timeline):
@@ -205,13 +213,16 @@ def _layers_title(result: Result, layers: Sequence[LayerRow]) -> str:
 
 def _cost_lines(result: Result) -> list[str]:
     lines = []
-    if result.overhead:
+    if not result.leveled:
+        level = result.latency[0].level
+        lines.append(f"[yellow]not leveled[/]: times contain the cost of looking at {level} level")
+    for level in dict.fromkeys(row.level for row in result.overhead):
         costs = ", ".join(
-            f"batch {row.batch_size} ×{row.ratio:.2f}"
+            f"batch {row.batch_size} ×{row.ratio:.2f} ({row.added_ns / 1e6:+.3f} ms)"
             for row in result.overhead
-            if row.level == "framework"
+            if row.level == level
         )
-        lines.append(f"cost of looking at framework level (a run of its own): {costs}")
+        lines.append(f"cost of looking at {level} level (a run of its own): {costs}")
     if result.peak_memory_bytes:
         lines.append(f"peak memory of the worker: {gib(result.peak_memory_bytes)}")
     for what, why in result.unavailable.items():

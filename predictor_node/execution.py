@@ -306,7 +306,11 @@ class Execution:
             lost_spans=finished["lost"] + self._teller.lost_spans,
             peak_memory_bytes=finished["peak_memory_bytes"],
             clock_drift_ns=finished["drift_ns"],
-            unavailable={**node.unavailable, **finished["unavailable"]},
+            # What its levels lack, the job says itself where they were asked for.
+            unavailable={
+                **{what: why for what, why in node.unavailable.items() if what not in LEVELS},
+                **finished["unavailable"],
+            },
         )
         await self._teller.settle()
 

@@ -186,26 +186,38 @@ def test_the_python_page_runs(home: Path, tmp_path: Path, code: str, says: tuple
 TUTORIAL = (ROOT / "docs" / "tutorial-framework.md").read_text()
 
 
-def test_the_tutorials_framework_runs(tmp_path: Path) -> None:
-    """Every file of it, in an empty folder, and then its commands as they stand."""
-    for name, text in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", TUTORIAL, re.S):
-        (tmp_path / name).write_text(text)
-    commands = "".join(re.findall(r"^```sh\n(.*?)```", TUTORIAL, re.S | re.M))
+def follow(tutorial: str, folder: Path) -> str:
+    """Every file of a tutorial, in an empty folder, and then its commands; what they print."""
+    for name, text in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", tutorial, re.S):
+        (folder / name).write_text(text)
+    commands = "".join(re.findall(r"^```sh\n(.*?)```", tutorial, re.S | re.M))
     done = subprocess.run(
         ["bash", "-euc", commands],
         capture_output=True,
         text=True,
         timeout=120,
-        cwd=tmp_path,
+        cwd=folder,
         env=os.environ
-        | {"MLMS_HOME": str(tmp_path / "home"), "COLUMNS": "120"}
+        | {"MLMS_HOME": str(folder / "home"), "COLUMNS": "120"}
         | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
     assert done.returncode == 0, done.stderr
-    assert "Colours 1.0.0 · linear 1.0.0" in done.stdout
+    return done.stdout
+
+
+def test_the_tutorials_profiler_runs(tmp_path: Path) -> None:
+    said = follow((ROOT / "docs" / "tutorial-profiler.md").read_text(), tmp_path)
+    assert re.search(r"^20 predicts, on cores \[\d", said, re.M), said
+    assert re.search(r"^20 samples of memory", said, re.M), said
+    assert "resident" in said and "involuntary switches" in said
+
+
+def test_the_tutorials_framework_runs(tmp_path: Path) -> None:
+    said = follow(TUTORIAL, tmp_path)
+    assert "Colours 1.0.0 · linear 1.0.0" in said
     # 1 / (1 + 2 e^-8) = 0.9993 for the picture's own colour: red is 0, blue is 2.
-    assert re.search(r"red\.png +0 +0\.999", done.stdout), done.stdout
-    assert re.search(r"blue\.png +2 +0\.999", done.stdout), done.stdout
+    assert re.search(r"red\.png +0 +0\.999", said), said
+    assert re.search(r"blue\.png +2 +0\.999", said), said
 
 
 def test_the_readmes_shell_commands_run(mlms) -> None:

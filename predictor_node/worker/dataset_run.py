@@ -40,9 +40,10 @@ class DatasetRun(JobRun):
 
     def _begin_pass(self, run: Run) -> None:
         level = LEVELS.index(run.level)
-        if level >= FRAMEWORK:
-            text = "a dataset is measured at model level: ask for layers with a run of few inputs"
-            self.unavailable.setdefault(LEVELS[FRAMEWORK], text)
+        asked = max(level, LEVELS.index(self.job.level or run.level))
+        for deeper in LEVELS[FRAMEWORK : asked + 1]:
+            text = "a dataset is measured at model level: look deeper in a run of few inputs"
+            self.unavailable[deeper] = text
         self.trace.begin_run(run.index, min(level, MODEL))
 
     def _pass(self, run: Run, model: Opened, dataset: Dataset) -> None:

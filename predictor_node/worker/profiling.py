@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -24,7 +24,8 @@ SAMPLES = 50_000  # a frame
 class Found:
     """A profiler of a job: why says what stands against it, or nothing; level "": not loaded.
 
-    foreign: it is for other frameworks than the job's.
+    foreign: it is for other frameworks than the job's. variables: those of the environment that it
+    must find set.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Found:
     why: str
     module: ModuleType | None = None
     foreign: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 class Profiling:
@@ -124,19 +126,15 @@ def find(job: Job) -> list[Found]:
 
 
 def variables(job: Job) -> list[dict[str, str]]:
-    """For each run of a job, the environment variables that its worker must have been started with.
-
-    One that is set already, by whoever started the worker, counts as it is.
-    """
-    found = find(job)
+    """For each run of a job, the environment variables that its worker must begin with."""
+    found = [one for one in find(job) if one.module is not None and not one.why]
     needed = []
     for run in job.runs:
-        depth, wanted = LEVELS.index(run.level), {}
+        depth = LEVELS.index(run.level)
+        wanted: dict[str, str] = {}
         for one in found:
-            if one.module is None or one.why or LEVELS.index(one.level) > depth:
-                continue
-            if (environment := getattr(one.module, "environment", None)) is not None:
-                wanted.update(environment(job.profile_settings))
+            if LEVELS.index(one.level) <= depth:
+                wanted.update(one.variables)
         needed.append(wanted)
     return needed
 
@@ -149,7 +147,10 @@ def _find(job: Job, name: str, path: str) -> Found:
             why = f"it is for {', '.join(only)}, not {job.framework}"
             return Found(name, module.LEVEL, why, foreign=True)
         why = module.available() or _not_wanted(module, job.profile_settings)
-        return Found(name, module.LEVEL, why, module)
+        environment = getattr(module, "environment", None)
+        needs = environment(job.profile_settings) if environment and not why else {}
+        needed = {str(key): str(value) for key, value in needs.items()}
+        return Found(name, module.LEVEL, why, module, variables=needed)
     except Exception as error:  # said where the level is asked for; the other profilers go on
         return Found(name, "", f"{type(error).__name__}: {error}")
 

@@ -122,12 +122,12 @@ class Session:
 
     def add_sample(self, name: str, unit: str, level: str, epoch_ns: int, value: float) -> None:
         """One sample of one quantity; any thread may add it, one at a time."""
-        kept = self.kept
+        kept, key = self.kept, (name, unit, LEVELS[_index(level)])
         if kept.sample_count >= MOST_SAMPLES:
             kept.lost_samples += 1
             return
         kept.sample_count += 1
-        times_ns, values = kept.samples.setdefault((name, unit, LEVELS[_index(level)]), ([], []))
+        times_ns, values = kept.samples.setdefault(key, ([], []))
         times_ns.append(int(epoch_ns))
         values.append(float(value))
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from predictor_node.worker import profilers
+from predictor_node.worker.errors import WorkerError
+from predictor_node.worker.profilers.periodic import sampled
+from predictor_node.worker.trace import LEVELS, Clock, Times, Trace
 
 MakeJob = Callable[..., dict[str, Any]]
 
@@ -104,3 +111,55 @@ def test_what_a_profiler_lacks_is_told(
         assert unavailable["system"].startswith("no profiler")
     else:
         assert unavailable["system"].startswith(why)
+
+
+# ---------------------------------------------------------------- bounds
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> profilers.Session:
+    """A profiler's view of a run, whose spans are kept until they fill a block."""
+    return profilers.Session(
+        run=None,  # type: ignore[arg-type]
+        framework="none",
+        plugin=None,
+        handle=None,
+        folder=str(tmp_path),
+        settings={},
+        thread=1,
+        times=Times(0),
+        trace=Trace(0, 0, Clock(), lambda frame: None),
+    )
+
+
+def test_what_is_beyond_the_bounds_is_counted(
+    session: profilers.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(WorkerError, match="did you mean system"):
+        session.add_sample("s", "", "sistem", 0, 1)
+    monkeypatch.setattr(profilers, "MOST_SPANS", 3)
+    monkeypatch.setattr(profilers, "MOST_SAMPLES", 2)
+    session.trace.begin_run(0, LEVELS.index("system"))
+    for number in range(5):
+        session.add_span("system", "s", number, 1, 1, {})
+        session.add_sample("s", "", "system", number, number)
+    assert (session.kept.spans, session.trace.lost) == (3, 2)
+    assert (session.kept.sample_count, session.kept.lost_samples) == (2, 3)
+
+
+def test_a_thread_samples_beside_the_loop(session: profilers.Session) -> None:
+    taken = iter(range(1000))
+    with sampled(session, "hardware", 0.01, lambda: {("power", "watts"): float(next(taken))}):
+        time.sleep(0.1)
+    times_ns, values = session.kept.samples["power", "watts", "hardware"]
+    assert values == [float(number) for number in range(len(values))] and 3 <= len(values) <= 12
+    assert times_ns == sorted(times_ns)
+    assert "profiler" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_sampled_thing_that_goes_away_is_told(session: profilers.Session) -> None:
+    taken = iter([{("power", "watts"): 1.0}])
+    with sampled(session, "hardware", 0.01, lambda: next(taken)):
+        time.sleep(0.05)
+    assert session.kept.samples["power", "watts", "hardware"][1] == [1.0]
+    assert session.kept.reasons == ["it could be read no longer: StopIteration: "]
