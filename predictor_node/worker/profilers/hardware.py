@@ -130,6 +130,8 @@ def _groups(session: Session, mode: int, stack: ExitStack) -> list[Group]:
         for able in possible:
             try:
                 found.append(Group(able, thread, mode))
+            except ProcessLookupError:  # it has just ended
+                continue
             except NotCounted as error:
                 session.unavailable(f"{', '.join(event.name for event in able)}: {error}")
                 continue

@@ -69,7 +69,10 @@ def between(first: Reading, second: Reading) -> tuple[list[int] | None, float]:
 
 
 class Group:
-    """Events of one thread (0: the calling one), counted at the same time; close it."""
+    """Events of one thread (0: the calling one), counted at the same time; close it.
+
+    ProcessLookupError: the thread has ended meanwhile; NotCounted: any other reason.
+    """
 
     def __init__(self, events: Sequence[Event], thread: int = 0, flags: int = 0) -> None:
         self.events = events
@@ -120,7 +123,9 @@ def _open(event: Event, thread: int, leader: int, flags: int) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     found = libc.syscall(number, attributes, thread, -1, leader, CLOSE_ON_EXEC)
     if found < 0:
-        raise NotCounted(_reason(ctypes.get_errno(), event))
+        if (code := ctypes.get_errno()) == errno.ESRCH:
+            raise ProcessLookupError(code, "the thread has ended")
+        raise NotCounted(_reason(code, event))
     return int(found)
 
 

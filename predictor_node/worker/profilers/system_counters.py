@@ -6,7 +6,7 @@ import os
 import resource
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -163,14 +163,23 @@ class Pressure:
 
 
 def _delays(threads: Sequence[int], stack: ExitStack) -> Delays:
-    return Delays([_opened(f"/proc/self/task/{thread}/schedstat", stack) for thread in threads])
+    files = []
+    for thread in threads:
+        task = Path(f"/proc/self/task/{thread}")
+        try:
+            files.append(_opened(str(task / "schedstat"), stack))
+        except FileNotFoundError:
+            if task.exists():  # else it has just ended
+                raise
+    return Delays(files)
 
 
 def _migrations(threads: Sequence[int], stack: ExitStack) -> Software:
     groups = []
     for thread in threads:
-        groups.append(Group(EVENTS, thread))
-        stack.callback(groups[-1].close)
+        with suppress(ProcessLookupError):  # it has just ended
+            groups.append(Group(EVENTS, thread))
+            stack.callback(groups[-1].close)
     return Software(groups)
 
 

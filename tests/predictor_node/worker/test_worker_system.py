@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from predictor_node.worker.profilers import perf_events, syscalls, system
-from predictor_node.worker.profilers.perf_events import SOFTWARE, Event
+from predictor_node.worker.profilers import perf_events, syscalls, system, system_counters
+from predictor_node.worker.profilers.perf_events import SOFTWARE, Event, NotCounted
 
 MakeJob = Callable[..., dict[str, Any]]
 PROFILERS = {"system": system.__file__}
@@ -96,6 +99,19 @@ def test_perf_counts_time_and_migrations(deeds: Any) -> None:
         assert BUSY_S <= tags["task_clock_ns"] / 1e9 < BUSY_S * 2
         assert abs(tags["task_clock_ns"] - tags["cpu_ns"]) < 5e6
         assert 0 <= tags["cpu_migrations"] <= 20
+
+
+def test_a_thread_that_ended_meanwhile_is_left_out() -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with ExitStack() as stack:
+        threads = [threading.get_native_id(), ended.pid]
+        for make in (system_counters._delays, system_counters._migrations):
+            try:
+                counter = make(threads, stack)
+            except NotCounted:
+                continue
+            assert all(value >= 0 for value in counter.read())
 
 
 @pytest.mark.skipif(not Path("/proc/pressure/cpu").exists(), reason="no pressure (CONFIG_PSI)")
