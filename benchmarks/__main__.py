@@ -75,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="only see that it runs")
-    parser.add_argument("--seconds", type=float, help="limit of one comparison of latencies, and length of the soak")
+    parser.add_argument(
+        "--seconds", type=float, help="limit of one comparison of latencies, and length of the soak"
+    )
     parser.add_argument("--output", choices=list(SHOW), default="table")
     return parser
 

@@ -141,6 +141,7 @@ class Client:
         leveled: bool = True,
         seed: int = 0,
         threads: int = 0,
+        serialize: bool = False,
         timeout_s: float = 600.0,
         top_k: int = 5,
         dataset: str | DatasetManifest = "",
@@ -153,8 +154,8 @@ class Client:
 
         model: `name`, `name@range`, or a Manifest. inputs: files, folders or URLs; none takes the
         samples that come with the model. runs: measured queries per batch size. environment: one
-        of a node's, by name. threads: 0 leaves it to the framework. leveled: whether each level
-        down to `trace` has a run of its own. settings: the framework's, and those of profilers,
+        of a node's, by name. threads: 0 leaves it to the framework. serialize: one operator at a time,
+        on one thread, so that every span's parent is clear. leveled: whether each level down to `trace` has a run of its own. settings: the framework's, and those of profilers,
         whose names begin with `profile.`. dataset: `name`, `name@range` or a DatasetManifest, in
         place of inputs: each of its first `limit` items (0: all) runs once; full_outputs stores
         every probability. traceparent: W3C, of the trace that the spans join when they leave by
@@ -163,6 +164,7 @@ class Client:
         Raises RefusedError with every node's reasons when nothing fits,
         UnknownNameError with the nearest names, InputError for an input that cannot be sent.
         """
+        own = {"threads": threads, "serialize": int(serialize)}
         request = Evaluate(
             evaluation_id=uuid.uuid4().hex,
             user=self.user,
@@ -176,7 +178,7 @@ class Client:
             level=trace,
             leveled=leveled,
             seed=seed,
-            settings={**(settings or {}), **({"threads": threads} if threads else {})},
+            settings={**(settings or {}), **{k: v for k, v in own.items() if v}},
             timeout_s=timeout_s,
             top_k=top_k,
             dataset=dataset if isinstance(dataset, str) else dataset.name,
