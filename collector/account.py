@@ -1,4 +1,4 @@
-"""What should be in a timeline and what is: spans and batches, emitted, stored, dropped, missing."""
+"""What a timeline should hold and does: spans and batches, emitted, stored, dropped, missing."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from collector.rows import Columns
 LIMIT_NS = 2**60
 """No two clocks that mean the same epoch are further apart: 36 years."""
 UTMOST_DRIFT = 1e-4
-"""Seconds a second: what no computer's clock exceeds while it works. A measurement that is vaguer
-than its neighbours' would be at that drift says nothing; beyond the last one, the error grows so."""
+"""Seconds a second, which no working computer's clock exceeds. A measurement that is vaguer than
+its neighbours' would be at that drift says nothing; beyond the last one, the error grows so."""
 EPOCH = "collector@"
 """How a reference that keeps the epoch is named: see the collector's answer to ReadClock."""
 Rows = NDArray[np.intp] | slice

@@ -307,13 +307,17 @@ class Execution:
         return {"serialized": True} if is_wanted(self._job.settings) else {}
 
     async def _finish(self, finished: dict[str, Any], node: NodeAnnounced) -> None:
+        await self._teller.measure_clock()
         await self._own_spans()
         await self._teller.settle()
         await self._teller.tell(
             JobFinished,
             spans=self._teller.spans,
             span_batches=self._teller.batches,
-            lost_spans=finished["lost"] + self._teller.lost_spans,
+            lost_spans=self._teller.lost_spans,
+            emitted={source: dict(levels) for source, levels in self._teller.emitted.items()},
+            dropped={s: dict(levels) for s, levels in self._teller.dropped.items() if levels},
+            spilled_spans=self._teller.spilled_spans,
             peak_memory_bytes=finished["peak_memory_bytes"],
             clock_drift_ns=finished["drift_ns"],
             # What its levels lack, the job says itself where they were asked for.

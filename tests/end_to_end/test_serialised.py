@@ -1,4 +1,4 @@
-"""`--serialize` from the command to the framework's settings in effect, and back into the result."""
+"""`--serialize` from the command to the settings in effect, and back into the result."""
 
 from __future__ import annotations
 
