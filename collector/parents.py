@@ -173,11 +173,17 @@ def _apply(
 
 
 def _adopt(columns: Columns, sources: Sequence[str], parent: Parents, unclear: Flags) -> None:
-    """What has no parent hangs below the client's request, when that is there."""
+    """What has no parent hangs below the client's request, when that is there.
+
+    What keeps a clock of its own (see clocks.py) does not: nobody knows when it was.
+    """
     client = np.array([source.rsplit("/", 2)[1] == "client" for source in sources], bool)
     alone = (parent == NOBODY) & ~unclear
     if not client.any():
         return
+    foreign = np.array(["@" in source.rsplit("/", 2)[0] for source in sources], bool)
+    if foreign.any():
+        alone &= ~foreign[columns.source]
     requests = np.flatnonzero(
         alone & client[columns.source] & (columns.level == LEVELS.index("application"))
     )

@@ -10,9 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from analysis.summary import Result, summarize
 from bus import subjects
+from bus.clock_watch import ClockWatch
 from bus.codec import decode, decode_as
 from bus.connection import Bus
 from bus.errors import NotStoredError, RefusedError
@@ -86,6 +88,7 @@ class Client:
         self.user = user or os.environ.get("MLMS_USER", "") or os.environ.get("USER", "anonymous")
         self._home, self._membership = home, membership
         self._stack = ExitStack()
+        self._evaluations: WeakSet[Evaluation] = WeakSet()
 
     @classmethod
     def local(cls, home: Path | None = None, *, user: str = "") -> Client:
@@ -98,6 +101,7 @@ class Client:
         try:
             url = self.url or await asyncio.to_thread(self._join_embedded)
             self._bus = await Bus.connect(url, name="client")
+            self._watch = ClockWatch(self._bus)
         except BaseException:
             await asyncio.to_thread(self._stack.close)
             raise
@@ -109,6 +113,8 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        for evaluation in [*self._evaluations]:
+            await evaluation.leave()
         await self._bus.close()
         await asyncio.to_thread(self._stack.close)
 
@@ -194,7 +200,8 @@ class Client:
     async def submit(self, request: Evaluate) -> Evaluation:
         """Ask for just this evaluation."""
         span = RequestSpan.begin(request)
-        evaluation = Evaluation(self._bus, self, span.request, span)
+        evaluation = Evaluation(self._bus, self, span, self._watch)
+        self._evaluations.add(evaluation)
         await evaluation.listen()
         try:
             reply = await self._bus.request(

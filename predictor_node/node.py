@@ -20,6 +20,7 @@ import msgspec
 from platformdirs import user_cache_path, user_data_path
 
 from bus import subjects
+from bus.clock_watch import ClockWatch
 from bus.connection import Bus, Subscription
 from bus.consumer import Received
 from bus.errors import BusError, InputError, StaleError
@@ -27,7 +28,6 @@ from bus.messages import Job, JobFailed, JobRecord, Message, NodeAlive, NodeAnno
 from bus.service import Service
 from predictor_node import capabilities
 from predictor_node.assets import Assets, Limits, read_size
-from predictor_node.clock_watch import ClockWatch
 from predictor_node.environments import DEFAULT, look, read_environments
 from predictor_node.execution import Execution
 from predictor_node.process import Worker

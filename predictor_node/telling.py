@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bus import subjects
+from bus.clock_watch import ClockWatch
 from bus.codec import encode, encode_rows, pack_rows
 from bus.connection import Bus
 from bus.errors import BusError
@@ -23,7 +24,6 @@ from bus.messages import (
     Span,
     SpansRecorded,
 )
-from predictor_node.clock_watch import ClockWatch
 from predictor_node.spill import Spill, Spilled
 
 F = TypeVar("F", bound=Fact)

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bus import subjects
+from bus.clock_watch import MOST, ClockWatch
 from bus.connection import Bus
 from bus.messages import ClockRead, Message
-from predictor_node.clock_watch import MOST, ClockWatch
 
 
 class Fast:

@@ -1,6 +1,6 @@
 """This machine's clock against the reference's: measured when idle, during long jobs, after them.
 
-The node asks, never the worker: a question is five messages, outside the measured process.
+A node asks, never its worker: a question is five messages, outside the measured process.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from bus.messages import Clock
 DURING_S = 15.0
 LONG_S = 5.0
 """A job that took longer is worth a measurement at its end."""
+STALE_S = 60.0
+"""A measurement that is older is made again when the clock is needed."""
 MOST = 128
 
 
@@ -27,7 +29,7 @@ class ClockWatch:
     def __init__(self, bus: Bus, during_s: float = DURING_S) -> None:
         self._bus, self._during_s = bus, during_s
         self.samples: list[Clock] = []
-        self.looked_s = -LONG_S
+        self.looked_s = -STALE_S
         """When the clock was asked for last, by the monotonic clock."""
 
     @property
@@ -47,6 +49,11 @@ class ClockWatch:
         if len(self.samples) > MOST:  # a long job: every other one tells enough
             self.samples = [*self.samples[:-1:2], self.samples[-1]]
         return True
+
+    async def refresh(self) -> None:
+        """Measure where nothing is known, or only of long ago."""
+        if not self.samples or time.monotonic() - self.looked_s > STALE_S:
+            await self.look()
 
     @asynccontextmanager
     async def during_job(self) -> AsyncIterator[None]:
