@@ -379,14 +379,21 @@ class Client:
         """The assembled timeline, once its spans are there or `wait_s` has passed."""
         chunks: list[TimelineChunk] = []
         while not chunks or len(chunks) < chunks[0].chunks:
-            request = GetTimeline(evaluation_id=evaluation_id, chunk=len(chunks), wait_s=wait_s)
-            reply = await self._bus.request(
-                subjects.TIMELINE, request, TimelineChunk, NotFound, timeout_s=wait_s + 60.0
-            )
-            if isinstance(reply, NotFound):
-                raise not_stored(reply)
-            chunks.append(reply)
+            chunks.append(await self._chunk(evaluation_id, len(chunks), wait_s))
         return Timeline.from_chunks(chunks)
+
+    async def timeline_head(self, evaluation_id: str, wait_s: float = 5.0) -> TimelineChunk:
+        """What there is to say of a timeline as a whole, with no more than its first spans."""
+        return await self._chunk(evaluation_id, 0, wait_s)
+
+    async def _chunk(self, evaluation_id: str, number: int, wait_s: float) -> TimelineChunk:
+        request = GetTimeline(evaluation_id=evaluation_id, chunk=number, wait_s=wait_s)
+        reply = await self._bus.request(
+            subjects.TIMELINE, request, TimelineChunk, NotFound, timeout_s=wait_s + 60.0
+        )
+        if isinstance(reply, NotFound):
+            raise not_stored(reply)
+        return reply
 
     async def delete(self, evaluation_id: str) -> None:
         """Forget an evaluation and everything stored of it."""
