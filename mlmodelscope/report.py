@@ -235,8 +235,10 @@ def _completeness(result: Result, timeline: Timeline | None) -> list[str]:
     if not result.spans:
         return []
     emitted = ", ".join(f"{count:,} {level}" for level, count in result.spans.items())
+    if result.spilled_spans:
+        emitted += f" ({result.spilled_spans:,} of them waited in a file on {result.node_id})"
     if timeline is None:
-        return [f"spans emitted: {emitted}; lost: {result.lost_spans}"]
+        return [f"spans emitted: {escape(emitted)}; lost: {result.lost_spans}"]
     state = escape("; ".join(completeness.words(timeline)))
     state = state if timeline.complete else f"[yellow]{state}[/]"
-    return [f"spans emitted: {emitted}; lost: {timeline.lost}; timeline {state}"]
+    return [f"spans emitted: {escape(emitted)}; lost: {timeline.lost}; timeline {state}"]
