@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from analysis.tracks import lanes, processes_of, thread_label
 from bus.messages import LEVELS, MetricsRecorded

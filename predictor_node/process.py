@@ -61,10 +61,10 @@ class Environment:
     """Whether a manifest's own code may run in it."""
     plugins: dict[str, str] = field(default_factory=plugins)
     """Framework -> its module's file: what is offered to it; once described, what it can load."""
-    settings: dict[str, list[str]] = field(default_factory=dict)
-    """Framework -> the settings that its module names, once described."""
     profilers: dict[str, str] = field(default_factory=profilers)
     """Profiler -> its module's file: likewise, those that cannot work there among them."""
+    settings: dict[str, list[str]] = field(default_factory=dict)
+    """Framework -> the settings that its module names, once described."""
 
     async def describe(self) -> dict[str, Any]:
         """What is there: {"python", "executable", "frameworks", "unusable", "profilers"}."""
