@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from analysis.tracks import lanes, processes_of, thread_label
 from bus.messages import LEVELS, MetricsRecorded
@@ -30,9 +31,12 @@ def chrome_trace(timeline: Timeline, metrics: Sequence[MetricsRecorded] = ()) ->
         "epoch_ns": str(first_ns),
         "reference_clock": timeline.reference,
         "clock_error_ns": timeline.error_ns,
+        "clock_errors_ns": dict(zip(timeline.sources, timeline.errors_ns, strict=False)),
         "emitted": timeline.emitted,
         "stored": timeline.stored,
+        "dropped": timeline.dropped,
         "lost": timeline.lost,
+        "ambiguous": int(np.count_nonzero(timeline.ambiguous)),
         "repaired": timeline.repaired,
         "complete": timeline.complete,
         "missing": timeline.missing,

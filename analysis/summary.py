@@ -77,6 +77,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     layers: int = 0
     spans: dict[str, int] = {}
     lost_spans: int = 0
+    spilled_spans: int = 0
+    """Spans that lay in a file on the node when the job ended, to be sent later."""
     peak_memory_bytes: int = 0
     clock_drift_ns: int = 0
     unavailable: dict[str, str] = {}
@@ -150,7 +152,14 @@ STARTED = (
     "requested",
     "weights",
 )
-FINISHED = ("spans", "lost_spans", "peak_memory_bytes", "clock_drift_ns", "unavailable")
+FINISHED = (
+    "spans",
+    "lost_spans",
+    "spilled_spans",
+    "peak_memory_bytes",
+    "clock_drift_ns",
+    "unavailable",
+)
 
 
 def _all(facts: Sequence[Message], kind: type[F]) -> list[F]:

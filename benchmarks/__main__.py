@@ -12,12 +12,14 @@ from dataclasses import replace
 
 from benchmarks import (
     accuracy,
+    assembly,
     cold,
     environment,
     overhead,
     preprocess,
     report,
     resolve,
+    soak,
     spans,
     tracing,
 )
@@ -31,6 +33,8 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[Result]]] = {
     "tracing": tracing.run,
     "cold": cold.run,
     "spans": spans.run,
+    "assembly": assembly.run,
+    "soak": soak.run,
     "preprocess": preprocess.run,
     "resolve": resolve.run,
     "accuracy": accuracy.run,
@@ -45,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no benchmark {unknown[0]!r}; there is: {', '.join(BENCHMARKS)}")
     effort = QUICK if asked.quick else Effort()
     if asked.seconds is not None:
-        effort = replace(effort, limit_s=asked.seconds)
+        effort = replace(effort, limit_s=asked.seconds, soak_s=asked.seconds)
     described = environment.describe()  # before: the load that we make ourselves is not of interest
     if asked.quick:
         described["effort"] = "quick: it runs, and that is all that these numbers say"
@@ -71,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="only see that it runs")
-    parser.add_argument("--seconds", type=float, help="limit of one comparison of latencies")
+    parser.add_argument(
+        "--seconds", type=float, help="limit of one comparison of latencies, and length of the soak"
+    )
     parser.add_argument("--output", choices=list(SHOW), default="table")
     return parser
 

@@ -28,6 +28,9 @@ class Effort:
     span_rounds: int = 5
     spans: int = 250_000
     peer_spans: int = 400
+    assemblies: int = 3
+    assembled_spans: int = 1_000_000
+    soak_s: float = 60.0
     manifests: int = 10_000
     resolves: int = 15
 
@@ -44,6 +47,9 @@ QUICK = Effort(
     span_rounds=2,
     spans=3_000,
     peer_spans=10,
+    assemblies=1,
+    assembled_spans=20_000,
+    soak_s=1.0,
     manifests=500,
     resolves=3,
 )

@@ -31,7 +31,7 @@ from benchmarks.span_rows import spans
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import StoreError
-from bus.messages import Clock, Job
+from bus.messages import Job
 from manifests.catalog import Catalog, shipped
 from predictor_node.telling import Teller
 
@@ -49,7 +49,7 @@ async def run(effort: Effort) -> Result:
     with fleet.running(("collector",), durable=True) as system:
         async with AsyncExitStack() as stack:
             bus = await stack.enter_async_context(fleet.connected(system))
-            js = await stack.enter_async_context(_jetstream(system))
+            js = await stack.enter_async_context(jetstream(system))
             await one_by_one.prepare(js)
             await stack.enter_async_context(_peer(system))
             for turn in range(effort.span_rounds):
@@ -72,28 +72,28 @@ async def run(effort: Effort) -> Result:
 
 async def _ours(system: Fleet, bus: Bus, js: JetStreamContext, count: int) -> float:
     """Spans a second through worker, node and collector."""
-    job = _job()
-    teller = Teller(bus, job, Clock())
+    job = a_job()
+    teller = Teller(bus, job)
     async with children.started("-m", "benchmarks.span_worker", str(count)) as worker:
-        await _heard(worker)
+        await heard(worker)
         begin_s = time.perf_counter()
         children.tell(worker, b"begin")
-        while (frame := await _heard(worker)).pop("said") == "spans":
+        while (frame := await heard(worker)).pop("said") == "spans":
             await teller.spans_packed("worker", frame)
         await teller.settle()
-        await _emptied(js, subjects.SPANS_STREAM)
+        await emptied(js, subjects.SPANS_STREAM)
         took_s = time.perf_counter() - begin_s
-    _must_be(await asyncio.to_thread(_stored_blocks, system, job.evaluation_id), count)
+    _must_be(await asyncio.to_thread(stored_blocks, system, job.evaluation_id), count)
     return count / took_s
 
 
-async def _heard(worker: Process) -> dict[str, Any]:
+async def heard(worker: Process) -> dict[str, Any]:
     """A worker's next frame, read as a node reads it."""
     frame: dict[str, Any] = msgpack.unpackb(await children.frame(worker), raw=False)
     return frame
 
 
-def _job() -> Job:
+def a_job() -> Job:
     """A job for the batches to belong to."""
     evaluation_id = uuid.uuid4().hex
     return Job(
@@ -108,7 +108,7 @@ def _job() -> Job:
     )
 
 
-def _stored_blocks(system: Fleet, evaluation_id: str) -> int:
+def stored_blocks(system: Fleet, evaluation_id: str) -> int:
     """How many spans MongoDB holds of an evaluation, by the counts of its batches."""
     steps: list[dict[str, Any]] = [
         {"$match": {"evaluation_id": evaluation_id}},
@@ -138,7 +138,7 @@ async def _theirs(system: Fleet, js: JetStreamContext, count: int) -> float:
     made = list(spans(count, time.time_ns()))
     begin_s = time.perf_counter()
     await one_by_one.publish(js, evaluation_id, made)
-    await _emptied(js, one_by_one.STREAM)
+    await emptied(js, one_by_one.STREAM)
     took_s = time.perf_counter() - begin_s
     _must_be(await asyncio.to_thread(_stored_documents, system, evaluation_id), count)
     return count / took_s
@@ -154,7 +154,7 @@ def _stored_documents(system: Fleet, evaluation_id: str) -> int:
 
 
 @asynccontextmanager
-async def _jetstream(system: Fleet) -> AsyncIterator[JetStreamContext]:
+async def jetstream(system: Fleet) -> AsyncIterator[JetStreamContext]:
     client = await nats.connect(system.bus_url)
     try:
         yield client.jetstream()
@@ -166,7 +166,7 @@ def _mongo(system: Fleet) -> MongoClient[dict[str, Any]]:
     return MongoClient(system.mongo_url)
 
 
-async def _emptied(js: JetStreamContext, stream: str) -> None:
+async def emptied(js: JetStreamContext, stream: str) -> None:
     """Return when all that a work queue held has been stored and acknowledged."""
     deadline_s = time.monotonic() + EMPTY_S
     while (left := (await js.stream_info(stream)).state.messages) > 0:

@@ -33,6 +33,7 @@ LEADERLESS = (
     nats.js.errors.NoStreamResponseError,
     nats.js.errors.ServiceUnavailableError,
 )
+FULL_CODES = (10047, 10077, 10122)  # no resources; too many messages or bytes in the stream
 T = TypeVar("T")
 Seen = Callable[[str, Message | None, int], None]
 
@@ -43,8 +44,10 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await call()
-        except LEADERLESS:
-            if time.monotonic() > deadline_s:
+        except LEADERLESS as exc:
+            # A stream that is full comes as unavailable too: its own, and no election mends it.
+            full = getattr(exc, "err_code", None) in FULL_CODES
+            if full or time.monotonic() > deadline_s:
                 raise
             await asyncio.sleep(0.2)
 

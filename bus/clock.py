@@ -25,6 +25,11 @@ async def measure_clock(bus: Bus) -> Clock:
         offset_ns = read.now_ns - (before_ns + round_trip_ns // 2)
         error_ns = round_trip_ns // 2
         if best is None or error_ns < best.error_ns:
-            best = Clock(reference=read.reference, offset_ns=offset_ns, error_ns=error_ns)
+            best = Clock(
+                reference=read.reference,
+                offset_ns=offset_ns,
+                error_ns=error_ns,
+                at_ns=before_ns + error_ns,
+            )
     assert best is not None
     return best

@@ -24,7 +24,7 @@ from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js import JetStreamContext
 
 from bus import subjects
-from bus.buckets import Bucket, Objects, patiently
+from bus.buckets import FULL_CODES, Bucket, Objects, patiently
 from bus.codec import decode, encode
 from bus.consumer import Consumer, Received
 from bus.errors import (
@@ -49,7 +49,6 @@ log = logging.getLogger(__name__)
 CONNECT_S = 5.0
 WINDOW = 256
 """How many pipelined records may wait for their acknowledgement at once."""
-FULL_CODES = (10047, 10077, 10122)  # no resources; too many messages or bytes in the stream
 
 
 class Bus:
@@ -59,7 +58,7 @@ class Bus:
         self.url, self.name = url, name
         self.counters: Counter[str] = Counter()
         self._client = client
-        self._js = client.jetstream(timeout=10.0, publish_async_max_pending=WINDOW)
+        self._js = _JetStream(client, timeout=10.0, publish_async_max_pending=WINDOW)
         self._consumers: list[Consumer] = []
         self._micro: list[nats.micro.Service] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -288,6 +287,22 @@ class Bus:
     async def _regained(self) -> None:
         for consumer in self._consumers:
             consumer.renew()
+
+
+class _JetStream(JetStreamContext):
+    """Tells who waits for an acknowledgement that the stream refused.
+
+    nats-py 2.16 raises the refusal in its own callback instead: the one who waits for it would
+    hear nothing until its timeout.
+    """
+
+    async def _handle_async_reply(self, msg: Msg) -> None:
+        try:
+            await super()._handle_async_reply(msg)
+        except nats.js.errors.APIError as exc:
+            waiting = self._publish_async_futures.get(msg.subject.rsplit(".", 1)[-1])
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(exc)
 
 
 class Subscription:

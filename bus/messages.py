@@ -95,12 +95,15 @@ class FrameworkSeen(Struct, frozen=True, kw_only=True):
 class Clock(Struct, frozen=True, kw_only=True):
     """How far this machine's clock is from the reference's: reference = local + offset_ns.
 
-    error_ns bounds the offset's error (half the best round trip); -1 means not measured.
+    error_ns bounds the offset's error (half the best round trip); -1 means not measured. at_ns:
+    when, on the local clock, it was measured (0: not said). A clock of its own, such as simulated
+    time, names itself as the reference and measures nothing: its spans lie on a track apart.
     """
 
     reference: str = ""
     offset_ns: int = 0
     error_ns: int = -1
+    at_ns: int = 0
 
 
 class NodeAnnounced(Message, frozen=True, kw_only=True):
@@ -734,6 +737,12 @@ class JobFinished(Fact, frozen=True, kw_only=True):
     span_batches: dict[str, int] = {}
     """Batches by source: the collector knows from it when it has them all."""
     lost_spans: int = 0
+    emitted: dict[str, dict[str, int]] = {}
+    """What `spans` counts, by source: source -> level -> spans."""
+    dropped: dict[str, dict[str, int]] = {}
+    """What `lost_spans` counts: source -> level -> spans, lost by a profiler or given up here."""
+    spilled_spans: int = 0
+    """Spans that lie in a file on the node, to be sent when the stream takes them again."""
     peak_memory_bytes: int = 0
     clock_drift_ns: int = 0
     """How far the machine's wall clock moved against its monotonic one during the job."""
@@ -823,7 +832,11 @@ class SpansRecorded(Message, frozen=True, kw_only=True):
     first_start_ns: int
     last_end_ns: int
     lost: int = 0
+    dropped: dict[str, int] = {}
+    """Of the lost spans, how many of each level."""
     clock: Clock = Clock()
+    clocks: list[Clock] = []
+    """Earlier measurements of the same clock: the offset is taken from the line through all."""
     origin: str = "measured"
     block: bytes
 
@@ -846,6 +859,7 @@ class MetricsRecorded(Message, frozen=True, kw_only=True):
     level: Level
     times_ns: list[int]
     values: list[float]
+    lost: int = 0
     clock: Clock = Clock()
 
 
@@ -965,6 +979,8 @@ class TimelineChunk(Message, frozen=True, kw_only=True):
     total: int
     emitted: dict[str, int] = {}
     stored: dict[str, int] = {}
+    dropped: dict[str, dict[str, int]] = {}
+    """What was emitted or noticed, and is not here: source -> level -> spans."""
     lost: int = 0
     ambiguous: int = 0
     repaired: int = 0
@@ -973,7 +989,10 @@ class TimelineChunk(Message, frozen=True, kw_only=True):
     missing: str = ""
     reference: str = ""
     error_ns: int = -1
+    """How far two machines' spans may be shifted against each other; -1: not measured."""
     sources: list[str] = []
+    errors_ns: list[int] = []
+    """Of each source: how far its times may be from the reference's; -1: not known."""
     origins: bytes = b""
     """zstd of little-endian int32, one a row."""
     block: bytes = b""

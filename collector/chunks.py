@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bus import codec
 from bus.errors import InputError, ProtocolError
 from bus.messages import TimelineChunk
-from collector.rows import NO_TAGS, Columns, Vocabulary, joined, pack_block, read_block
+from collector.rows import NO_TAGS, Columns, Gathering, Vocabulary, pack_block, read_block
 from collector.timeline import Timeline, timeline_of
 
 CHUNK_LIMIT_BYTES = 4 * 1024 * 1024
@@ -35,12 +35,14 @@ def to_chunks(timeline: Timeline, rows_per_chunk: int) -> list[TimelineChunk]:
             total=len(timeline),
             emitted=timeline.emitted,
             stored=timeline.stored,
+            dropped=timeline.dropped,
             lost=timeline.lost,
             ambiguous=int(np.count_nonzero(timeline.ambiguous)),
             complete=timeline.complete,
             missing=timeline.missing,
             reference=timeline.reference,
             error_ns=timeline.error_ns,
+            errors_ns=list(timeline.errors_ns),
             repaired=timeline.repaired,
             sources=list(timeline.sources),
             origins=origins,
@@ -89,7 +91,7 @@ def _columns(timeline: Timeline, rows: NDArray[np.intp], flagged: int) -> Column
 
 def from_chunks(chunks: Iterable[TimelineChunk]) -> Timeline:
     """Messages -> the timeline. They must all be there, in order, and of one assembly."""
-    words, parts, head, count = Vocabulary(), [], None, 0
+    words, gathering, head, count = Vocabulary(), Gathering(), None, 0
     for chunk in chunks:
         head = head or chunk
         account = _account(chunk)
@@ -100,11 +102,11 @@ def from_chunks(chunks: Iterable[TimelineChunk]) -> Timeline:
             )
         count += 1
         if chunk.count:
-            parts.append(_read(chunk, words))
+            gathering.add(_read(chunk, words))
     if head is None or count < head.chunks:
         wanted = head.chunks if head else "at least 1"
         raise InputError(f"{count} chunks of a timeline: expected {wanted}; ask for the others")
-    columns = joined(parts)
+    columns = gathering.columns()
     unclear = _take_flags(columns, words)
     return timeline_of(columns, unclear, words, head.sources, _account(head))
 
@@ -130,11 +132,13 @@ def _account(chunk: TimelineChunk) -> dict[str, Any]:
         "evaluation_id": chunk.evaluation_id,
         "emitted": chunk.emitted,
         "stored": chunk.stored,
+        "dropped": chunk.dropped,
         "lost": chunk.lost,
         "complete": chunk.complete,
         "missing": chunk.missing,
         "reference": chunk.reference,
         "error_ns": chunk.error_ns,
+        "errors_ns": chunk.errors_ns,
         "repaired": chunk.repaired,
     }
 

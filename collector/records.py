@@ -29,6 +29,8 @@ Update = tuple[Document, Document, bool]
 Ended = EvaluationFinished | EvaluationFailed
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
+MOST_CLOCKS = 256
+"""Measurements of one clock that are kept of a batch."""
 
 
 def fact_document(fact: Fact | Ended, data: bytes) -> Document:
@@ -57,9 +59,11 @@ def spans_document(batch: SpansRecorded) -> Document:
     """One batch of spans: its envelope by field, its block as it came."""
     fields = msgspec.structs.asdict(batch)
     levels = {name: min(n, LARGEST) for name, n in batch.levels.items() if name in LEVELS}
+    dropped = {name: min(n, LARGEST) for name, n in batch.dropped.items() if name in LEVELS}
     clock = _bounded(msgspec.structs.asdict(batch.clock))
-    named = _batch_name(batch)
-    return _bounded({"_id": named, **fields, "levels": levels, "clock": clock})
+    clocks = [_bounded(msgspec.structs.asdict(each)) for each in batch.clocks[:MOST_CLOCKS]]
+    told = {"levels": levels, "dropped": dropped, "clock": clock, "clocks": clocks}
+    return _bounded({"_id": _batch_name(batch), **fields, **told})
 
 
 def spans_of(document: Document) -> SpansRecorded:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +14,9 @@ from bus.errors import ProtocolError
 
 NO_TAGS = b"\x80"
 """An empty MessagePack map."""
+
+LEAST_STEP = 65_536
+"""Rows by which columns grow at least."""
 
 Column = NDArray[np.generic]
 
@@ -100,16 +102,31 @@ def _columns(rows: list[Row], words: Vocabulary, run: int, source: str) -> Colum
     )
 
 
-def joined(parts: list[Columns]) -> Columns:
-    """Many columns as one; empties `parts` on the way, so that the peak is one column above."""
-    whole: list[Any] = []
-    for column in fields(Columns):
-        pieces = [getattr(part, column.name) for part in parts]
-        whole.append(np.concatenate(pieces) if pieces else _empty(column.name))
-        for part in parts:
-            setattr(part, column.name, None)
-    parts.clear()
-    return Columns(*whole)
+class Gathering:
+    """Columns that grow in place, piece by piece: nothing is ever there twice."""
+
+    def __init__(self) -> None:
+        self._whole = {column.name: _empty(column.name) for column in fields(Columns)}
+        self._count = 0
+
+    def add(self, piece: Columns) -> None:
+        """Append a piece; it is copied, and may go."""
+        end = self._count + len(piece)
+        room = len(self._whole["span_id"])
+        if end > room:
+            room = max(end, room + max(LEAST_STEP, room // 16))
+        for name, column in self._whole.items():
+            if len(column) < room:
+                column.resize(room, refcheck=False)
+            column[self._count : end] = getattr(piece, name)
+        self._count = end
+
+    def columns(self) -> Columns:
+        """All of it; nothing can be added after."""
+        whole, self._whole = self._whole, {}
+        for column in whole.values():
+            column.resize(self._count, refcheck=False)
+        return Columns(**whole)  # type: ignore[arg-type]
 
 
 def _empty(column: str) -> Column:

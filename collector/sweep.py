@@ -46,17 +46,25 @@ class _Open(NamedTuple):
     up: _Open | None
 
 
+def is_one(thread: NDArray[np.int64]) -> bool:
+    """Whether at most one thread is known; without a copy of the column."""
+    known = thread != 0
+    if not known.any():
+        return True
+    return bool((~known | (thread == thread[np.argmax(known)])).all())
+
+
 def order_of(
-    start_ns: NDArray[np.int64], end_ns: NDArray[np.int64], level: NDArray[np.uint8]
+    start_ns: NDArray[np.int64], duration_ns: NDArray[np.int64], level: NDArray[np.uint8]
 ) -> NDArray[np.intp]:
     """Earliest first; what may enclose before what it encloses; then order of arrival."""
-    return np.lexsort((level, -end_ns, start_ns))
+    return np.lexsort((level, -duration_ns, start_ns))
 
 
-def sweep(scope: Scope) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def sweep(scope: Scope) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """For each span of the scope: its parent's position (or NOBODY), and whether it is unclear."""
     search = _Search(scope)
-    found = np.empty(len(scope.start_ns), np.int64)
+    found = np.empty(len(scope.start_ns), np.int32)
     for first in range(0, len(found), CHUNK):
         piece = slice(first, first + CHUNK)
         found[piece] = search.through(first, piece)
@@ -73,8 +81,7 @@ class _Search:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.unclear: set[int] = set()
-        threads = np.unique(scope.thread)
-        self.one_thread = not scope.across and len(threads[threads != 0]) <= 1
+        self.one_thread = not scope.across and is_one(scope.thread)
         self.simple = self.one_thread
         self.open: list[_Open] = []
         self.ended: list[_Open] = []

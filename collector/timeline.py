@@ -19,13 +19,12 @@ from bus.errors import ProtocolError
 from bus.messages import LEVELS, JobFinished, Level, SpansRecorded, TimelineChunk
 from collector.account import Account
 from collector.clean import clean
+from collector.clocks import Clocks
 from collector.parents import find_parents
-from collector.rows import Columns, Vocabulary, joined, read_block
+from collector.rows import Columns, Gathering, Vocabulary, read_block
 from collector.sweep import order_of
 
 SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
-OFFSET_LIMIT_NS = 2**60
-"""No two clocks that mean the same epoch are further apart: 36 years."""
 
 
 class PlacedSpan(msgspec.Struct, frozen=True, gc=False):
@@ -55,8 +54,10 @@ class Timeline:
     """The spans of one evaluation, earliest first, on the reference clock.
 
     sources: "<machine>/<role>/<run>", by `source_index`; the machine is a node's id, or the
-    role itself. emitted, stored: spans by level. error_ns bounds how far two machines' spans
-    may be shifted against each other; -1: not measured. repaired: impossible values mended.
+    role itself, and behind an @ the clock that it keeps where that is not the reference's.
+    emitted, stored: spans by level; dropped: source -> level -> spans that are not here.
+    error_ns bounds how far two machines' spans may be shifted against each other, errors_ns how
+    far a source's are from the reference; -1: not measured. repaired: impossible values mended.
     """
 
     evaluation_id: str
@@ -77,11 +78,13 @@ class Timeline:
     sources: Sequence[str]
     emitted: dict[str, int] = field(default_factory=dict)
     stored: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     lost: int = 0
     complete: bool = True
     missing: str = ""
     reference: str = ""
     error_ns: int = -1
+    errors_ns: Sequence[int] = ()
     repaired: int = 0
 
     def __len__(self) -> int:
@@ -177,27 +180,23 @@ def assemble(batches: Iterable[SpansRecorded], finished: Iterable[JobFinished]) 
     The caller chooses the attempts: every batch that is given counts. Spans that come twice
     count once. A block that cannot be read is skipped, and said.
     """
-    account, words, parts = Account(finished), Vocabulary(), []
+    account, clocks, words, gathering = Account(finished), Clocks(), Vocabulary(), Gathering()
     for batch in batches:
         try:
-            parts.append(read_block(batch.block, words, batch.run, source_of(batch)))
+            source = clocks.source_of(batch)
+            gathering.add(read_block(batch.block, words, batch.run, source))
         except ProtocolError:
             account.unreadable(batch)
             continue
         account.heard(batch)
-    columns = joined(parts)
+    columns = gathering.columns()
     account.repaired(clean(columns, words))
     _once_each(columns)
-    sources = list(words.sources)
-    _align(columns, sources, account)
-    columns.take(order_of(columns.start_ns, columns.start_ns + columns.duration_ns, columns.level))
+    sources, aligned = clocks.align(columns, list(words.sources))
+    columns.take(order_of(columns.start_ns, columns.duration_ns, columns.level))
     unclear = find_parents(columns, sources)
-    return timeline_of(columns, unclear, words, sources, account.closed(columns.level))
-
-
-def source_of(batch: SpansRecorded) -> str:
-    """Where a batch comes from: machine, role and run."""
-    return f"{batch.node_id or batch.source}/{batch.source.replace('/', '-')}/{batch.run}"
+    told = account.closed(columns, sources) | aligned._asdict()
+    return timeline_of(columns, unclear, words, sources, told)
 
 
 def timeline_of(
@@ -230,21 +229,10 @@ def timeline_of(
 
 def _once_each(columns: Columns) -> None:
     """Drop the second coming of a span id; the first to arrive stays."""
-    _, first = np.unique(columns.span_id, return_index=True)
-    if len(first) < len(columns):
+    ordered = np.sort(columns.span_id)
+    if (ordered[1:] == ordered[:-1]).any():
+        _, first = np.unique(columns.span_id, return_index=True)
         columns.take(np.sort(first))
-
-
-def _align(columns: Columns, sources: Sequence[str], account: Account) -> None:
-    """Local times -> the reference's, by one offset a machine: the one known best.
-
-    One for all, because two offsets that differ by a microsecond would tear spans apart that
-    one clock has timed.
-    """
-    offsets = [account.offset_ns(source.rsplit("/", 2)[0]) for source in sources]
-    shift = np.clip(np.array(offsets, np.int64), -OFFSET_LIMIT_NS, OFFSET_LIMIT_NS)
-    if shift.any():
-        columns.start_ns += shift[columns.source]
 
 
 def _map(raw: bytes) -> dict[str, Any]:

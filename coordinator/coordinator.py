@@ -12,6 +12,7 @@ from typing import Any
 
 from bus import subjects
 from bus.buckets import Watch
+from bus.clock_watch import ClockWatch
 from bus.codec import pack_rows
 from bus.connection import Bus
 from bus.consumer import Consumer, Received
@@ -19,6 +20,7 @@ from bus.errors import BusError, MLModelScopeError
 from bus.messages import (
     LEVELS,
     Cancel,
+    Clock,
     Datasets,
     Done,
     Evaluate,
@@ -92,6 +94,7 @@ class Coordinator(Service):
         self._tasks: set[asyncio.Task[None]] = set()
         self._facts: Consumer | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._clock = ClockWatch(bus)
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -241,7 +244,8 @@ class Coordinator(Service):
             for placed in record.jobs:
                 await self._attempts.mark_published(placed.job_id, 1)
             if LEVELS.index(request.level) >= APPLICATION:
-                spans = _route_span(record, began_ns, placed_ns)
+                await self._clock.refresh()
+                spans = _route_span(record, began_ns, placed_ns, self._clock.latest)
                 subject = subjects.span("coordinator", request.user, request.evaluation_id)
                 dedupe = f"{request.evaluation_id}.route"
                 await self._bus.record(subject, spans, dedupe=dedupe)
@@ -346,7 +350,9 @@ def _not(expected: str, got: Message) -> Undecodable:
     return Undecodable(text=f"expected {expected}, got {type(got).__name__}")
 
 
-def _route_span(record: EvaluationRecord, began_ns: int, placed_ns: int) -> SpansRecorded:
+def _route_span(
+    record: EvaluationRecord, began_ns: int, placed_ns: int, clock: Clock
+) -> SpansRecorded:
     """From the request's arrival to the job in its node's queue."""
     request = record.request
     duration_ns = max(0, placed_ns - began_ns)
@@ -367,5 +373,6 @@ def _route_span(record: EvaluationRecord, began_ns: int, placed_ns: int) -> Span
         count=1,
         first_start_ns=began_ns,
         last_end_ns=began_ns + duration_ns,
+        clock=clock,
         block=pack_rows([span]),
     )

@@ -30,6 +30,7 @@ class Asked:
     leveled: bool = True
     traceparent: str = ""
     otlp_endpoint: str = ""
+    serialize: bool = False
 
 
 def read_settings(given: list[str] | None) -> dict[str, str | int]:

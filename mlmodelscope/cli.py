@@ -56,6 +56,7 @@ def evaluate(
     threads: int = 0,
     precision: str = "",
     setting: list[str] | None = None,
+    serialize: bool = False,
     seed: int = 0,
     top: int = 5,
     timeout: float = 600.0,
@@ -121,6 +122,9 @@ def evaluate(
     setting
         NAME=VALUE: a setting of the framework (docs/frameworks.md), or profile.NAME=VALUE of a
         profiler (docs/levels.md); may be given several times.
+    serialize
+        Let the framework do one thing at a time (one thread, operators one after the other, CUDA
+        launches that wait): slower, and every span's parent is clear.
     seed
         Seed of everything that is drawn.
     top
@@ -156,6 +160,7 @@ def evaluate(
         leveled=not no_leveled,
         traceparent=traceparent,
         otlp_endpoint=otlp_endpoint,
+        serialize=serialize,
     )
 
     async def command(client: Client) -> int:

@@ -10,9 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from analysis.summary import Result, summarize
 from bus import subjects
+from bus.clock_watch import ClockWatch
 from bus.codec import decode, decode_as
 from bus.connection import Bus
 from bus.errors import NotStoredError, RefusedError
@@ -86,6 +88,7 @@ class Client:
         self.user = user or os.environ.get("MLMS_USER", "") or os.environ.get("USER", "anonymous")
         self._home, self._membership = home, membership
         self._stack = ExitStack()
+        self._evaluations: WeakSet[Evaluation] = WeakSet()
 
     @classmethod
     def local(cls, home: Path | None = None, *, user: str = "") -> Client:
@@ -98,6 +101,7 @@ class Client:
         try:
             url = self.url or await asyncio.to_thread(self._join_embedded)
             self._bus = await Bus.connect(url, name="client")
+            self._watch = ClockWatch(self._bus)
         except BaseException:
             await asyncio.to_thread(self._stack.close)
             raise
@@ -109,6 +113,8 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        for evaluation in [*self._evaluations]:
+            await evaluation.leave()
         await self._bus.close()
         await asyncio.to_thread(self._stack.close)
 
@@ -141,6 +147,7 @@ class Client:
         leveled: bool = True,
         seed: int = 0,
         threads: int = 0,
+        serialize: bool = False,
         timeout_s: float = 600.0,
         top_k: int = 5,
         dataset: str | DatasetManifest = "",
@@ -153,7 +160,8 @@ class Client:
 
         model: `name`, `name@range`, or a Manifest. inputs: files, folders or URLs; none takes the
         samples that come with the model. runs: measured queries per batch size. environment: one
-        of a node's, by name. threads: 0 leaves it to the framework. leveled: whether each level
+        of a node's, by name. threads: 0 leaves it to the framework. serialize: one operator at a
+        time, on one thread, so that every span's parent is clear. leveled: whether each level
         down to `trace` has a run of its own. settings: the framework's, and those of profilers,
         whose names begin with `profile.`. dataset: `name`, `name@range` or a DatasetManifest, in
         place of inputs: each of its first `limit` items (0: all) runs once; full_outputs stores
@@ -163,6 +171,7 @@ class Client:
         Raises RefusedError with every node's reasons when nothing fits,
         UnknownNameError with the nearest names, InputError for an input that cannot be sent.
         """
+        own = {"threads": threads, "serialize": int(serialize)}
         request = Evaluate(
             evaluation_id=uuid.uuid4().hex,
             user=self.user,
@@ -176,7 +185,7 @@ class Client:
             level=trace,
             leveled=leveled,
             seed=seed,
-            settings={**(settings or {}), **({"threads": threads} if threads else {})},
+            settings={**(settings or {}), **{k: v for k, v in own.items() if v}},
             timeout_s=timeout_s,
             top_k=top_k,
             dataset=dataset if isinstance(dataset, str) else dataset.name,
@@ -191,7 +200,8 @@ class Client:
     async def submit(self, request: Evaluate) -> Evaluation:
         """Ask for just this evaluation."""
         span = RequestSpan.begin(request)
-        evaluation = Evaluation(self._bus, self, span.request, span)
+        evaluation = Evaluation(self._bus, self, span, self._watch)
+        self._evaluations.add(evaluation)
         await evaluation.listen()
         try:
             reply = await self._bus.request(
@@ -369,14 +379,21 @@ class Client:
         """The assembled timeline, once its spans are there or `wait_s` has passed."""
         chunks: list[TimelineChunk] = []
         while not chunks or len(chunks) < chunks[0].chunks:
-            request = GetTimeline(evaluation_id=evaluation_id, chunk=len(chunks), wait_s=wait_s)
-            reply = await self._bus.request(
-                subjects.TIMELINE, request, TimelineChunk, NotFound, timeout_s=wait_s + 60.0
-            )
-            if isinstance(reply, NotFound):
-                raise not_stored(reply)
-            chunks.append(reply)
+            chunks.append(await self._chunk(evaluation_id, len(chunks), wait_s))
         return Timeline.from_chunks(chunks)
+
+    async def timeline_head(self, evaluation_id: str, wait_s: float = 5.0) -> TimelineChunk:
+        """What there is to say of a timeline as a whole, with no more than its first spans."""
+        return await self._chunk(evaluation_id, 0, wait_s)
+
+    async def _chunk(self, evaluation_id: str, number: int, wait_s: float) -> TimelineChunk:
+        request = GetTimeline(evaluation_id=evaluation_id, chunk=number, wait_s=wait_s)
+        reply = await self._bus.request(
+            subjects.TIMELINE, request, TimelineChunk, NotFound, timeout_s=wait_s + 60.0
+        )
+        if isinstance(reply, NotFound):
+            raise not_stored(reply)
+        return reply
 
     async def delete(self, evaluation_id: str) -> None:
         """Forget an evaluation and everything stored of it."""

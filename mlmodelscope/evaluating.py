@@ -25,10 +25,11 @@ from bus.messages import (
     Message,
     MetricsRecorded,
     ModelOpened,
+    TimelineChunk,
 )
 from bus.messages import Progress as Told
 from collector.timeline import Timeline
-from mlmodelscope import manifest_files, report, timeline_file
+from mlmodelscope import completeness, manifest_files, report, timeline_file
 from mlmodelscope.asked import Asked
 from mlmodelscope.client import Client
 from mlmodelscope.deep_report import best_runs, is_deep, look
@@ -77,7 +78,9 @@ async def show(client: Client, evaluation: str, output: str) -> int:
             print_accuracy(result, facts, Shown(output))
             return 0
         found = await _timeline(client, result)
-    _print(facts, result, found, output, metrics)
+        needs_head = found is None and bool(result.spans)
+        head = await client.timeline_head(evaluation) if needs_head else None
+    _print(facts, result, head or found, output, metrics)
     return 0
 
 
@@ -158,15 +161,17 @@ def progress_bar() -> Iterator[Progress]:
 def _print(
     facts: Sequence[Message],
     result: Result,
-    timeline: Timeline | None,
+    told: Timeline | TimelineChunk | None,
     output: str,
     metrics: Sequence[MetricsRecorded],
 ) -> None:
+    timeline = told if isinstance(told, Timeline) else None
     layers = slowest(facts, result, timeline)
     deep = look(facts, result, timeline, metrics)
     if output == "json":
         seen = {"slowest_layers": layers, "counts": deep.counts, "sampled": deep.sampled}
-        print_json({**msgspec.to_builtins(result), **msgspec.to_builtins(seen)})
+        about = {"timeline": completeness.account(told)} if told is not None else {}
+        print_json({**msgspec.to_builtins(result), **msgspec.to_builtins(seen), **about})
     elif output == "csv":
         print_csv([msgspec.to_builtins(row) for row in result.latency])
     else:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from analysis.summary import Result, summarize
 from bus import subjects
+from bus.clock_watch import ClockWatch
 from bus.connection import Bus, Subscription
 from bus.errors import BusError, EvaluationError, NoAnswerError
 from bus.messages import (
     Accepted,
-    Evaluate,
     EvaluationFailed,
     EvaluationFinished,
     Fact,
+    Level,
     Message,
 )
 from collector.timeline import Timeline
+from mlmodelscope.own_spans import Metric, OwnSpans
 from mlmodelscope.request_span import RequestSpan
 
 if TYPE_CHECKING:
@@ -35,7 +38,8 @@ MARGIN_S = 60.0
 class Evaluation:
     """An evaluation on its way: iterate over its facts, or await its result."""
 
-    def __init__(self, bus: Bus, client: Client, request: Evaluate, span: RequestSpan) -> None:
+    def __init__(self, bus: Bus, client: Client, span: RequestSpan, watch: ClockWatch) -> None:
+        request = span.request
         self.evaluation_id = request.evaluation_id
         self.accepted: Accepted | None = None
         self._bus, self._client, self._request, self._span = bus, client, request, span
@@ -43,6 +47,9 @@ class Evaluation:
         self._fresh: asyncio.Queue[Message] = asyncio.Queue()
         self._end: EvaluationFinished | EvaluationFailed | None = None
         self._listening: Subscription | None = None
+        self._watch, self._own = watch, OwnSpans(request, watch, self._own_soon)
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
         attempts_s = request.timeout_s * request.max_attempts + MARGIN_S
         self._deadline_s = time.monotonic() + attempts_s
 
@@ -52,6 +59,8 @@ class Evaluation:
         async def heard(_: str, message: Message) -> None:
             self._hear(message)
 
+        if self._own.records("application"):
+            self._later(self._watch.refresh())
         subject = subjects.facts_of(self.evaluation_id)
         self._listening = await self._bus.listen(subject, heard)
 
@@ -96,7 +105,66 @@ class Evaluation:
         """The assembled timeline, from the collector."""
         if self._listening is not None:
             await self.result()
+        await self.flush()
         return await self._client.timeline(self.evaluation_id)
+
+    # ---------------------------------------------------------------- spans of your own
+
+    def span(
+        self, name: str, *, level: Level = "application", **tags: Any
+    ) -> AbstractContextManager[dict[str, Any]]:
+        """A span of your own around a block: `with evaluation.span("my step", cost_usd=0.1):`.
+
+        Its parent is the span of yours around it, in this task or thread, else the request. The
+        tags that are given, and those that are put into the dict that the block gets, keep their
+        types. It is recorded where the evaluation looks at its level; InputError for a tag that
+        cannot travel.
+        """
+        return self._own.span(name, level, tags)
+
+    def add_span(
+        self,
+        name: str,
+        start_ns: int,
+        duration_ns: int,
+        *,
+        level: Level = "application",
+        clock: str = "",
+        **tags: Any,
+    ) -> None:
+        """A span whose times are known: epoch nanoseconds, or a clock's own that has a name.
+
+        What runs in simulated time lies on a track of its own in the timeline, named for `clock`.
+        """
+        self._own.add(name, (start_ns, duration_ns), level, clock, tags)
+
+    def metric(self, name: str, unit: str = "", *, level: Level = "application") -> Metric:
+        """A quantity of your own over time: `evaluation.metric("queue_length").record(3)`."""
+        return self._own.metric(name, unit, level)
+
+    async def flush(self) -> None:
+        """Send the spans and samples of your own that were recorded so far."""
+        await self._own.flush(self._bus)
+
+    async def leave(self) -> None:
+        """Send what is left and wait for it: the connection is about to end."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.flush()
+
+    def _own_soon(self) -> None:
+        """There is enough to send, or nobody else will: from whichever thread."""
+        try:
+            self._loop.call_soon_threadsafe(lambda: self._later(self.flush()))
+        except RuntimeError:
+            return  # the loop has ended: nobody is left to send it
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---------------------------------------------------------------- its end
 
     async def cancel(self) -> None:
         """Stop it."""
@@ -138,7 +206,10 @@ class Evaluation:
             if all(heard(job.job_id, job.attempt) >= job.facts for job in end.jobs):
                 break
             await self._catch_up()
-        await self._span.end(self._bus)
+        if self._own.records("application"):
+            await self._watch.at_the_end()
+        await self._own.end(self._bus)
+        await self._span.end(self._bus, self._watch)
         await self.close()
 
     def _gave_up(self) -> NoAnswerError:

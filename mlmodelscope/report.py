@@ -16,6 +16,7 @@ from analysis.claims import ClaimRow
 from analysis.layers import LayerRow
 from analysis.summary import Result
 from collector.timeline import Timeline
+from mlmodelscope import completeness
 from mlmodelscope.deep_report import Deep, print_deep
 from mlmodelscope.imported import devices, recording_lines
 from mlmodelscope.predictions import tables_of
@@ -91,7 +92,7 @@ def _short(path: str) -> str:
 
 def print_written(path: str, size: int, timeline: Timeline) -> None:
     """A timeline was written to a file."""
-    state = "complete" if timeline.complete else f"not complete: {timeline.missing}"
+    state = "; ".join(completeness.words(timeline))
     text = f"{path}: {len(timeline):,} spans, {size:,} bytes, {state}"
     console().print(escape(text))
 
@@ -234,8 +235,10 @@ def _completeness(result: Result, timeline: Timeline | None) -> list[str]:
     if not result.spans:
         return []
     emitted = ", ".join(f"{count:,} {level}" for level, count in result.spans.items())
+    if result.spilled_spans:
+        emitted += f" ({result.spilled_spans:,} of them waited in a file on {result.node_id})"
     if timeline is None:
-        return [f"spans emitted: {emitted}; lost: {result.lost_spans}"]
-    state = "complete" if timeline.complete else f"[yellow]{escape(timeline.missing)}[/]"
-    state += f"; {timeline.repaired} impossible values mended" if timeline.repaired else ""
-    return [f"spans emitted: {emitted}; lost: {timeline.lost}; timeline {state}"]
+        return [f"spans emitted: {escape(emitted)}; lost: {result.lost_spans}"]
+    state = escape("; ".join(completeness.words(timeline)))
+    state = state if timeline.complete else f"[yellow]{state}[/]"
+    return [f"spans emitted: {escape(emitted)}; lost: {timeline.lost}; timeline {state}"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bus import subjects
+from bus.clock_watch import ClockWatch
 from bus.codec import pack_rows
 from bus.connection import Bus
 from bus.errors import BusError
@@ -32,7 +33,7 @@ class RequestSpan:
             request = msgspec.structs.replace(request, parent_span=secrets.randbits(62) | 1)
         return cls(request, time.time_ns())
 
-    async def end(self, bus: Bus) -> None:
+    async def end(self, bus: Bus, watch: ClockWatch) -> None:
         """Publish the span. A bus that is gone costs the span, not the result."""
         request = self.request
         if LEVELS.index(request.level) < APPLICATION:
@@ -56,6 +57,8 @@ class RequestSpan:
             count=1,
             first_start_ns=span.start_ns,
             last_end_ns=ended_ns,
+            clock=watch.latest,
+            clocks=watch.samples[:-1],
             block=pack_rows([span]),
         )
         subject = subjects.span("client", request.user, request.evaluation_id)

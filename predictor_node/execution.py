@@ -42,6 +42,7 @@ from predictor_node.model_files import described, fetch_model
 from predictor_node.predictions import read_predictions
 from predictor_node.process import Worker, WorkerDied
 from predictor_node.sampling import Sampler
+from predictor_node.serialised import is_wanted, settings_for, variables_for
 from predictor_node.telling import Samples, Teller
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ class Execution:
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         command = await self._command()
+        await self._worker.with_variables(variables_for(job.settings))
         if not self._worker.alive:
             await self._worker.start()
         ends: list[tuple[Leg, dict[str, Any]]] = []
@@ -157,7 +159,7 @@ class Execution:
         """Have one worker process make its runs; one with variables of its own is ended after."""
         usual, runs = self._worker, msgspec.to_builtins(leg.runs)
         if leg.variables:
-            self._worker = Worker(usual.environment, leg.variables)
+            self._worker = Worker(usual.environment, usual.more_variables | leg.variables)
         try:
             if not self._worker.alive:
                 await self._worker.start()
@@ -200,7 +202,7 @@ class Execution:
             "level": job.level,
             "profilers": self._worker.environment.profilers,
             "seed": job.seed,
-            "settings": job.settings,
+            "settings": self._settings(),
             "top_k": job.top_k,
             "full_outputs": job.full_outputs,
             "parent_span": self._root,
@@ -214,6 +216,11 @@ class Execution:
             text = f"environment {environment.name} has no framework {name} any more, only: {has}"
             raise WorkerFailed("framework", f"{text}; ask again", "")
         return path
+
+    def _settings(self) -> dict[str, str | int]:
+        name = self._job.framework
+        known = self._worker.environment.settings.get(name, [])
+        return settings_for(name, self._job.settings, known)
 
     async def _model_file(self, url: str, checksum: str) -> Path:
         with self._noted("fetch", file=PurePosixPath(urlsplit(url).path).name):
@@ -270,7 +277,7 @@ class Execution:
                     duration_ns=frame["duration_ns"],
                     inputs=msgspec.convert(frame["inputs"], list[TensorSpec]),
                     outputs=msgspec.convert(frame["outputs"], list[TensorSpec]),
-                    settings=frame["settings"],
+                    settings=frame["settings"] | self._serialised(),
                     providers=frame["providers"],
                 )
             case "predictions":
@@ -296,14 +303,21 @@ class Execution:
             case other:
                 raise WorkerDied(f"the worker said {other!r}, which this node does not know")
 
+    def _serialised(self) -> dict[str, Any]:
+        return {"serialized": True} if is_wanted(self._job.settings) else {}
+
     async def _finish(self, finished: dict[str, Any], node: NodeAnnounced) -> None:
+        await self._teller.measure_clock()
         await self._own_spans()
         await self._teller.settle()
         await self._teller.tell(
             JobFinished,
             spans=self._teller.spans,
             span_batches=self._teller.batches,
-            lost_spans=finished["lost"] + self._teller.lost_spans,
+            lost_spans=self._teller.lost_spans,
+            emitted={source: dict(levels) for source, levels in self._teller.emitted.items()},
+            dropped={s: dict(levels) for s, levels in self._teller.dropped.items() if levels},
+            spilled_spans=self._teller.spilled_spans,
             peak_memory_bytes=finished["peak_memory_bytes"],
             clock_drift_ns=finished["drift_ns"],
             # What its levels lack, the job says itself where they were asked for.

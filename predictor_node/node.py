@@ -20,17 +20,18 @@ import msgspec
 from platformdirs import user_cache_path, user_data_path
 
 from bus import subjects
-from bus.clock import measure_clock
+from bus.clock_watch import ClockWatch
 from bus.connection import Bus, Subscription
 from bus.consumer import Received
 from bus.errors import BusError, InputError, StaleError
-from bus.messages import Clock, Job, JobFailed, JobRecord, Message, NodeAlive, NodeAnnounced
+from bus.messages import Job, JobFailed, JobRecord, Message, NodeAlive, NodeAnnounced
 from bus.service import Service
 from predictor_node import capabilities
 from predictor_node.assets import Assets, Limits, read_size
 from predictor_node.environments import DEFAULT, look, read_environments
 from predictor_node.execution import Execution
 from predictor_node.process import Worker
+from predictor_node.spill import Spill
 from predictor_node.telling import Teller
 from predictor_node.warm import Warm
 
@@ -60,6 +61,7 @@ class Settings:
     cache: str = ""
     cache_limit: str = "20GiB"
     file_limit: str = "20GiB"
+    spill_limit: str = "1GiB"
 
 
 class Node(Service):
@@ -96,7 +98,9 @@ class Node(Service):
             folder=self._folder / "warm",
             counters=self.counters,
         )
-        self._clock = Clock()
+        self._watched = ClockWatch(bus)
+        spill_bytes = read_size(settings.spill_limit, "MLMS_SPILL_LIMIT")
+        self._spill = Spill(self._folder / "spill", spill_bytes, self.counters)
         self._execution: Execution | None = None
         self._job: Job | None = None
         self._announced: NodeAnnounced | None = None
@@ -131,7 +135,7 @@ class Node(Service):
             allow_code=self._settings.allow_code,
             unavailable={**missing, **capabilities.unmeasurable(), **seen.unavailable},
             status_url=self.status_url,
-            clock=self._clock,
+            clock=self._watched.latest,
             started_ns=started_ns,
         )
         self._warm.start()
@@ -139,6 +143,7 @@ class Node(Service):
         await self._bus.serve(self.name, self._warm.endpoints())
         await self._announce()
         self._beating = asyncio.create_task(self._beat())
+        self._resending = asyncio.create_task(self._spill.run(self._bus))
         self._consumer = await self._bus.consume(
             subjects.JOBS_STREAM,
             subjects.job_consumer(self.node_id),
@@ -158,6 +163,8 @@ class Node(Service):
         await self._warm.stop()
         await self._consumer.stop()
         self._beating.cancel()
+        self._resending.cancel()
+        self._spill.close()
         await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
         try:
             await self._alive.delete(self.node_id)
@@ -182,6 +189,7 @@ class Node(Service):
             "environments": {name: each.python for name, each in self._environments.items()},
             "workers": {name: worker.pid for name, worker in self._workers.items()},
             "warm": self._warm.status(),
+            "spilled_bytes": self._spill.held_bytes,
             "capabilities": self._announced,
         }
 
@@ -213,13 +221,11 @@ class Node(Service):
     async def _look_at_clock(self) -> None:
         """How far we are from the collector's clock; unmeasured while there is none."""
         self._clock_s = time.monotonic()
-        try:
-            self._clock = await measure_clock(self._bus)
-        except BusError:
+        if not await self._watched.look():
             self._clock_s -= CLOCK_S - HEARTBEAT_S  # try again soon
-            return
-        if self._announced is not None:
-            self._announced = msgspec.structs.replace(self._announced, clock=self._clock)
+        elif self._announced is not None:
+            clock = self._watched.latest
+            self._announced = msgspec.structs.replace(self._announced, clock=clock)
 
     # ---------------------------------------------------------------- jobs
 
@@ -245,9 +251,9 @@ class Node(Service):
             return
         self.counters["jobs"] += 1
         self._job = job
-        if self._clock.error_ns < 0:
+        if self._watched.latest.error_ns < 0:
             await self._look_at_clock()  # there was no collector yet when we looked last
-        teller = Teller(self._bus, job, self._clock)
+        teller = Teller(self._bus, job, self._watched, self._spill)
         if job.environment not in self._environments:
             await self._no_environment(job, teller)
             return
@@ -256,7 +262,8 @@ class Node(Service):
         watching = await self._watch(job, self._execution)
         try:
             assert self._announced is not None
-            await self._execution.run(self._announced)
+            async with self._watched.during_job():
+                await self._execution.run(self._announced)
         finally:
             await watching.stop()
             self._execution = self._job = None

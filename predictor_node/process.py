@@ -61,9 +61,10 @@ class Environment:
     """Whether a manifest's own code may run in it."""
     plugins: dict[str, str] = field(default_factory=plugins)
     """Framework -> its module's file: what is offered to it; once described, what it can load."""
-
     profilers: dict[str, str] = field(default_factory=profilers)
     """Profiler -> its module's file: likewise, those that cannot work there among them."""
+    settings: dict[str, list[str]] = field(default_factory=dict)
+    """Framework -> the settings that its module names, once described."""
 
     async def describe(self) -> dict[str, Any]:
         """What is there: {"python", "executable", "frameworks", "unusable", "profilers"}."""
@@ -97,6 +98,7 @@ class Environment:
                 process.kill()
         self.plugins = {seen["name"]: seen["plugin"] for seen in described["frameworks"]}
         self.profilers = {seen["name"]: seen["plugin"] for seen in described["profilers"]}
+        self.settings = {seen["name"]: seen["settings"] for seen in described["frameworks"]}
         return described
 
     def command(self, *arguments: str) -> list[str]:
@@ -161,6 +163,12 @@ class Worker:
         except TimeoutError as exc:
             await self.kill()
             raise WorkerDied(f"the worker said nothing within {READY_S:g} s") from exc
+
+    async def with_variables(self, variables: dict[str, str]) -> None:
+        """A worker that began with other variables is ended: a library reads them but once."""
+        if variables != self.more_variables:
+            await self.kill()
+            self.more_variables = variables
 
     @property
     def alive(self) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bus import subjects
-from bus.codec import encode_rows, pack_rows
+from bus.clock_watch import ClockWatch
+from bus.codec import encode, encode_rows, pack_rows
 from bus.connection import Bus
 from bus.errors import BusError
 from bus.messages import (
     LEVELS,
-    Clock,
     Fact,
     Job,
     Level,
@@ -23,12 +24,16 @@ from bus.messages import (
     Span,
     SpansRecorded,
 )
+from predictor_node.spill import Spill, Spilled
 
 F = TypeVar("F", bound=Fact)
 log = logging.getLogger(__name__)
 
+UNKNOWN = "unknown"
 PATIENCE_S = 60.0
-"""How long a fact or batch is told again while the bus is away or its stream is full."""
+"""How long a fact is told again while the bus is away; a batch too where nothing can be spilled."""
+SPILL_PATIENCE_S = 2.0
+"""How long a job waits at its end for what it has spilled to be sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +51,36 @@ class Samples:
 class Teller:
     """The facts of one attempt, numbered; and its spans and samples, batch by batch."""
 
-    def __init__(self, bus: Bus, job: Job, clock: Clock) -> None:
-        self._bus, self._job, self._clock = bus, job, clock
+    def __init__(
+        self, bus: Bus, job: Job, watch: ClockWatch | None = None, spill: Spill | None = None
+    ) -> None:
+        self._bus, self._job, self._spill = bus, job, spill
+        self._watch = watch or ClockWatch(bus)
+        self._whose = f"{job.job_id}/{job.attempt}"
         self._sequence = 0
-        self._waiting: list[asyncio.Task[bool]] = []
+        self._waiting: set[asyncio.Task[bool]] = set()
+        self._untold = 0
         self._metrics = 0
-        self.spans: dict[str, int] = {}
         self.batches: dict[str, int] = {}
-        self.lost_spans = 0
+        self.emitted: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """What was to be told: source -> level -> spans."""
+        self.dropped: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """What was lost where it was made, or given up here: source -> level -> spans."""
+
+    @property
+    def spans(self) -> dict[str, int]:
+        """How many spans were to be told, by level."""
+        return dict(sum(self.emitted.values(), Counter[str]()))
+
+    @property
+    def lost_spans(self) -> int:
+        """How many were given up or never came."""
+        return sum(levels.total() for levels in self.dropped.values())
+
+    @property
+    def spilled_spans(self) -> int:
+        """How many lie in files of this node."""
+        return self._spill.waiting(self._whose) if self._spill is not None else 0
 
     @property
     def bus_url(self) -> str:
@@ -79,8 +106,9 @@ class Teller:
 
     async def spans_packed(self, source: str, frame: dict[str, Any]) -> None:
         """Pass on a batch that a worker measured: its rows are compressed, never opened."""
-        for level, count in frame["levels"].items():
-            self.spans[level] = self.spans.get(level, 0) + count
+        self.emitted[source].update(frame["levels"])
+        lost = Counter(frame.get("dropped") or ({UNKNOWN: frame["lost"]} if frame["lost"] else {}))
+        self.dropped[source] += lost
         number = self.batches.get(source, 0)
         self.batches[source] = number + 1
         job = self._job
@@ -97,12 +125,13 @@ class Teller:
             first_start_ns=frame["first_start_ns"],
             last_end_ns=frame["last_end_ns"],
             lost=frame["lost"],
-            clock=self._clock,
+            dropped=dict(lost),
+            clock=self._watch.latest,
+            clocks=frame.get("clocks", []),
             block=pack_rows(frame["block"]),
         )
         subject = subjects.span(job.node_id, job.user, job.evaluation_id)
-        dedupe = f"{job.job_id}/{job.attempt}/{source}/{number}"
-        await self._send(subject, message, dedupe, spans=message.count)
+        await self._send(subject, message, f"{self._whose}/{source}/{number}")
 
     async def spans_made(self, source: str, spans: list[Span]) -> None:
         """Tell spans of this process."""
@@ -118,6 +147,7 @@ class Teller:
                 "first_start_ns": min(span.start_ns for span in spans),
                 "last_end_ns": max(span.start_ns + span.duration_ns for span in spans),
                 "lost": 0,
+                "clocks": self._watch.samples[:-1],
                 "block": encode_rows(spans),
             }
             await self.spans_packed(source, frame)
@@ -140,33 +170,44 @@ class Teller:
             level=samples.level,
             times_ns=samples.times_ns,
             values=samples.values,
-            clock=self._clock,
+            clock=self._watch.latest,
         )
         self._metrics += 1
         subject = subjects.metric(job.node_id, job.user, job.evaluation_id)
         await self._send(subject, message, f"{job.job_id}/{job.attempt}/metric/{message.batch}")
 
     async def settle(self) -> None:
-        """Wait until everything told so far is in its stream, or was given up and counted."""
-        waiting, self._waiting = self._waiting, []
-        if waiting and not all(await asyncio.gather(*waiting)):
+        """Wait until everything told so far is in its stream, spilled, or given up and counted."""
+        while self._waiting:
+            await asyncio.wait(self._waiting)
+        if self._spill is not None:
+            await self._spill.settle(self._whose, SPILL_PATIENCE_S)
+        if self._untold:
             log.warning("not everything could be told", extra={"job_id": self._job.job_id})
 
-    async def _send(self, subject: str, message: Message, dedupe: str, spans: int = 0) -> None:
+    async def measure_clock(self) -> None:
+        """Before a long job's last words: how far the clock has moved since it began."""
+        await self._watch.at_the_end()
+
+    async def _send(self, subject: str, message: Message, dedupe: str) -> None:
+        may_spill = self._spill is not None and not isinstance(message, Fact)
+        if may_spill and self._spill is not None and self._spill.active:
+            self._put_aside(subject, message, dedupe)
+            return
         try:
             sent = await self._bus.record_soon(subject, message, dedupe=dedupe)
-        except BusError:
+        except BusError as exc:
+            if may_spill:
+                log.debug("not sent", extra={"subject": subject, "error": str(exc)})
+                self._put_aside(subject, message, dedupe)
+                return
             sent = None
-        again = self._confirm(sent, subject, message, dedupe, spans)
-        self._waiting.append(asyncio.create_task(again))
+        again = asyncio.create_task(self._confirm(sent, subject, message, dedupe))
+        self._waiting.add(again)
+        again.add_done_callback(self._waiting.discard)
 
     async def _confirm(
-        self,
-        sent: asyncio.Future[None] | None,
-        subject: str,
-        message: Message,
-        dedupe: str,
-        spans: int,
+        self, sent: asyncio.Future[None] | None, subject: str, message: Message, dedupe: str
     ) -> bool:
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
@@ -178,8 +219,24 @@ class Teller:
                 return True
             except BusError as exc:
                 sent = None
+                if self._spill is not None and not isinstance(message, Fact):
+                    return self._put_aside(subject, message, dedupe)
                 if time.monotonic() > deadline_s:
-                    self.lost_spans += spans
+                    self._give_up(message)
                     log.error("given up", extra={"subject": subject, "error": str(exc)})
                     return False
                 await asyncio.sleep(0.25)
+
+    def _put_aside(self, subject: str, message: Message, dedupe: str) -> bool:
+        """Into a file of this node, if there is room."""
+        assert self._spill is not None
+        spans = message.count if isinstance(message, SpansRecorded) else 0
+        if self._spill.keep(Spilled(subject, dedupe, encode(message)), self._whose, spans):
+            return True
+        self._give_up(message)
+        return False
+
+    def _give_up(self, message: Message) -> None:
+        self._untold += 1
+        if isinstance(message, SpansRecorded):
+            self.dropped[message.source].update(message.levels)

@@ -166,10 +166,16 @@ def test_the_readme_shows_the_demos_real_command() -> None:
 
 
 PYTHON = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
-SAYS = (("coffee.png espresso 0.95", "EvaluationFinished", "complete: True"), ("espresso",))
+SAYS = (
+    ("coffee.png espresso 0.95", "EvaluationFinished", "complete: True"),
+    ("espresso",),
+    ("book the answer {'cost_usd': 0.1, 'rows': 12}", "write it down"),
+)
 
 
-@pytest.mark.parametrize(("code", "says"), list(zip(PYTHON, SAYS, strict=True)), ids=range(2))
+@pytest.mark.parametrize(
+    ("code", "says"), list(zip(PYTHON, SAYS, strict=True)), ids=range(len(PYTHON))
+)
 def test_the_python_page_runs(home: Path, tmp_path: Path, code: str, says: tuple[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],

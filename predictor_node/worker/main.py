@@ -62,8 +62,10 @@ def describe(offered: dict[str, str], looking: dict[str, str] | None = None) -> 
         if name in found:
             continue
         try:
-            described = frameworks.load(name, path).describe()
-            found[name] = {"name": name, "plugin": path, **described}
+            module = frameworks.load(name, path)
+            settings = list(getattr(module, "SETTINGS", ()))
+            about = {"name": name, "plugin": path, "settings": settings}
+            found[name] = {**about, **module.describe()}
         except Exception as error:  # a broken library costs only itself, and the node says why
             text = f"{type(error).__name__}: {error}"
             missing = _not_installed(error)

@@ -73,7 +73,7 @@ class Trace:
     ) -> None:
         self.clock = clock
         self.emitted: Counter[str] = Counter()
-        self.lost = 0
+        self.dropped: Counter[str] = Counter()
         self._say = say
         self._last_id = span_base
         self._parent_id = parent_id
@@ -81,7 +81,12 @@ class Trace:
         self._run, self._level = 0, 0
         self._rows: list[Row] = []
         self._batch = 0
-        self._lost_unsaid = 0
+        self._dropped_unsaid: Counter[str] = Counter()
+
+    @property
+    def lost(self) -> int:
+        """How many spans profilers made and could not keep."""
+        return self.dropped.total()
 
     def begin_run(self, run: int, level: int) -> None:
         """What follows belongs to this run and is recorded down to this level."""
@@ -144,10 +149,10 @@ class Trace:
             seen = [name, start_ns, duration_ns, thread, correlation_id, tags]
             self._keep([self._last_id, 0, level, *seen])
 
-    def lose(self, spans: int) -> None:
-        """Spans that a profiler made and could not keep."""
-        self.lost += spans
-        self._lost_unsaid += spans
+    def lose(self, spans: int, level: int = FRAMEWORK) -> None:
+        """Spans of this level that a profiler made and could not keep."""
+        self.dropped[LEVELS[level]] += spans
+        self._dropped_unsaid[LEVELS[level]] += spans
 
     def _keep(self, row: Row) -> None:
         self._rows.append(row)
@@ -156,7 +161,7 @@ class Trace:
 
     def flush(self) -> None:
         """Send what is kept as one block. Never called inside a measured loop."""
-        if not self._rows and not self._lost_unsaid:
+        if not self._rows and not self._dropped_unsaid:
             return
         rows, self._rows = self._rows, []
         levels = Counter(LEVELS[row[2]] for row in rows)
@@ -170,9 +175,10 @@ class Trace:
                 "levels": dict(levels),
                 "first_start_ns": min((row[4] for row in rows), default=0),
                 "last_end_ns": max((row[4] + row[5] for row in rows), default=0),
-                "lost": self._lost_unsaid,
+                "lost": self._dropped_unsaid.total(),
+                "dropped": dict(self._dropped_unsaid),
                 "block": pack(rows),
             }
         )
         self._batch += 1
-        self._lost_unsaid = 0
+        self._dropped_unsaid.clear()

@@ -22,12 +22,14 @@ from benchmarks.report import Result, Row
 from benchmarks.rounds import Block, Rounds, Sides, measure
 from benchmarks.span_rows import spans
 
-TINY = replace(QUICK, queries=2, warmup=0, spans=2_500, peer_spans=3)
+TINY = replace(QUICK, queries=2, warmup=0, spans=2_500, peer_spans=3, soak_s=0.3)
 ROWS = {
     "overhead": 2,
     "tracing": 2,
     "cold": 1,
     "spans": 2,
+    "assembly": 2,
+    "soak": 1,
     "preprocess": 1,
     "resolve": 2,
     "accuracy": 1,

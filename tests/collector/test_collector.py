@@ -224,7 +224,7 @@ async def test_a_late_batch_makes_it_assemble_again(
     await node.finish(batches=2, spans=2)
     await eventually(lambda: collector.counters["assembled"] == 1, what="after the grace time")
     early = await ask_timeline(bus, E1)
-    assert early.missing == "1 of 2 batches of worker on n1"
+    assert early.missing == "1 of 2 batches of worker on n1, 1 spans of level model"
     await node.spans(1, predict(2))
     await eventually(lambda: collector.counters["span_batches"] == 2)
     late = await ask_timeline(bus, E1)

@@ -14,6 +14,9 @@
     layers(handle, starts_ns, durations_ns, warmup_count) -> Layers     optional
     spent(spec: Spec) -> str                                            optional
 
+SETTINGS (optional) names the settings that it knows. `--serialize` gives it those of threads,
+inter_op_threads (both 1) and execution (sequential) that are among them.
+
 `layers` ends the profiling that `spec.profile` asked `open` for and gives back the framework's own
 record of the predict calls, warmup_count unmeasured ones and then those that the two arrays (epoch
 nanoseconds) list. `spent` says why a process in which this framework has run cannot take a spec's

@@ -113,7 +113,7 @@ class Session:
     ) -> None:
         """One span; its parent is found later, by containment or by correlation id."""
         if self.kept.spans >= MOST_SPANS:
-            self.trace.lose(1)
+            self.trace.lose(1, _index(level))
             return
         self.kept.spans += 1
         self.trace.add_seen(
@@ -131,10 +131,10 @@ class Session:
         times_ns.append(int(epoch_ns))
         values.append(float(value))
 
-    def lose(self, spans: int) -> None:
-        """Spans that there were and that could not be kept."""
+    def lose(self, spans: int, level: str = "") -> None:
+        """Spans that there were and that could not be kept; of the run's own level, if not said."""
         if spans:
-            self.trace.lose(spans)
+            self.trace.lose(spans, _index(level or self.run.level))
 
     def unavailable(self, reason: str) -> None:
         """What could not be had in this run, and why."""

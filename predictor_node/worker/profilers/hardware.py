@@ -90,7 +90,7 @@ class Counting:
             tags = {"query": query, **mode, **counts}
             start_ns, took_ns = starts_ns[query], durations_ns[query]
             session.add_span(LEVEL, "counters", start_ns, took_ns, session.thread, tags)
-        session.lose(len(starts_ns) - len(self._late))
+        session.lose(len(starts_ns) - len(self._late), LEVEL)
 
 
 def counted(

@@ -68,7 +68,7 @@ class Looking:
             tags = {"query": query, **dict(zip(self._tags, counted, strict=True))}
             took_ns = durations_ns[query]
             session.add_span(LEVEL, "system", start_ns, took_ns, session.thread, tags)
-        session.lose(max(0, len(starts_ns) - self._queries))
+        session.lose(max(0, len(starts_ns) - self._queries), LEVEL)
         if beyond := set(framework_threads()) - self._threads:
             text = f"{len(beyond)} threads are not in {DELAY}, task_clock_ns and cpu_migrations"
             session.unavailable(f"{text}: they began in the run, or were beyond {MOST_THREADS}")
