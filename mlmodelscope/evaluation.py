@@ -67,7 +67,8 @@ class Evaluation:
     async def __aiter__(self) -> AsyncIterator[Message]:
         while True:
             try:
-                fact = await asyncio.wait_for(self._fresh.get(), SILENCE_S)
+                async with asyncio.timeout(SILENCE_S):
+                    fact = await self._fresh.get()
             except TimeoutError:
                 await self._catch_up()
                 if self._fresh.empty() and time.monotonic() > self._deadline_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -17,6 +18,8 @@ from mlmodelscope.places import home_folder
 if TYPE_CHECKING:
     from mlmodelscope.client import Client
 
+INSIST_S = 5.0
+"""Longer than the clearing up after a cancelled command takes."""
 WHERE = Group("Which system", sort_key=90)
 
 
@@ -54,6 +57,20 @@ def run(command: Callable[[Client], Coroutine[Any, Any, int]], where: Where) -> 
             from bus import loop
             from mlmodelscope.client import Client
 
-            return loop.run(command(Client(where.bus, user=where.user, membership=membership)))
+            client = Client(where.bus, user=where.user, membership=membership)
+            return loop.run(insisted(command(client)))
 
     return guarded(with_client)
+
+
+async def insisted(work: Coroutine[Any, Any, int]) -> int:
+    """Run to the end; when cancelled, again and again: in Python 3.11 a wait_for whose answer
+    arrives just then forgets that it was cancelled, and the libraries below us use it."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=INSIST_S)
+        raise

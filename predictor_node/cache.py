@@ -97,7 +97,9 @@ class Cache:
                 os.utime(place, follow_symlinks=False)
             except FileNotFoundError:
                 return False
-            return True
+            except PermissionError:
+                pass  # another user's: it is used all the same, and only its age is not told
+            return place.exists()
 
     def store(self, draft: Path, place: Path) -> None:
         """What was made as a draft becomes the entry, unless somebody was faster."""

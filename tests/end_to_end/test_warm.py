@@ -199,7 +199,9 @@ async def test_a_killed_node_is_noticed_at_once(whole_fleet, photo: Path) -> Non
 
 async def test_published_evaluated_unpublished_refused(whole_fleet, tmp_path: Path) -> None:
     async with Client(whole_fleet.bus_url, user="ann") as scope:
-        (shipped,) = [m for m in (await scope.models(MODEL)).models if m.name == MODEL]
+        (shipped,) = [
+            m for m in (await scope.models(MODEL)).models if m.framework.name == "onnxruntime"
+        ]
         path = tmp_path / "my-net.yml"
         path.write_text(dump(replace(shipped, name="My-Net", version="2.0.0")))
 
