@@ -274,7 +274,7 @@ def _own_bytes(module: Any, path: str, others: Iterable[str]) -> int:
 
 
 def _names(module: Any, seen: Pass) -> list[str]:
-    """A node's name in an exported program; elsewhere the module's, and the operator's if needed."""
+    """A node's name in an exported program; elsewhere the module's and maybe the operator's."""
     import torch
 
     if isinstance(module, torch.fx.GraphModule):

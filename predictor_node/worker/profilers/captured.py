@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from array import array
 from collections.abc import Iterator
@@ -51,19 +52,22 @@ class Captured:
         os.close(self._file)
 
     def lines(self, wanted: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-        """(marks before it, line) of those that begin so; the others are printed now."""
+        """(marks before it, line) of those that begin so; the others are printed now.
+
+        One may begin in the middle: behind the first half of a line that somebody else printed.
+        """
         ends, marks, at = self.ends, 0, 0
+        found = re.compile(b"|".join(re.escape(word.encode()) for word in wanted))
         others = []
         with self.path.open("rb") as file:
             for raw in file:
                 begins, at = at, at + len(raw)
                 while marks < len(ends) and begins >= ends[marks]:
                     marks += 1
-                line = raw.decode(errors="replace")
-                if not line.startswith(wanted):
-                    others.append(raw)
-                else:
-                    yield marks, line
+                split = ours.start() if (ours := found.search(raw)) else len(raw)
+                others.append(raw[:split])
+                if split < len(raw):
+                    yield marks, raw[split:].decode(errors="replace")
         _print(b"".join(others))
 
 
