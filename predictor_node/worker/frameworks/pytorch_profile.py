@@ -8,19 +8,16 @@ is matched by order. Each call is inside a mark: the n-th mark is the n-th predi
 from __future__ import annotations
 
 import os
-import threading
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import Layers
+from .marked_calls import MARK, MOST_EVENTS, Calls, Placed, numbered, placed, row
 
-MARK = "mlms:predict"
-MOST_EVENTS = 1_000_000  # about half a kilobyte each while they are recorded
 FUSED = "_fused_"  # in the names of what inductor compiles
 OURS = "profiler::"
 
@@ -37,24 +34,6 @@ class Event:
     @property
     def end_ns(self) -> int:
         return self.start_ns + self.duration_ns
-
-
-def _numbers() -> array[int]:
-    return array("q")
-
-
-@dataclass(slots=True)
-class Calls:
-    """The predict calls that were recorded, and the operators right below each."""
-
-    starts_ns: array[int] = field(default_factory=_numbers)
-    durations_ns: array[int] = field(default_factory=_numbers)
-    call: array[int] = field(default_factory=_numbers)
-    operator: array[int] = field(default_factory=_numbers)
-    """row of `names`"""
-    operator_ns: array[int] = field(default_factory=_numbers)
-    took_ns: array[int] = field(default_factory=_numbers)
-    names: list[str] = field(default_factory=list)
 
 
 class Recorder:
@@ -218,42 +197,6 @@ def read_calls(events: Sequence[Event], calls: Calls) -> None:
         calls.took_ns.append(event.duration_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """The recorded operators of the measured calls, on the worker's clock."""
-
-    query: np.ndarray
-    operator: np.ndarray
-    starts_ns: np.ndarray
-    durations_ns: np.ndarray
-    seen: int
-    """measured calls that were recorded"""
-    shift_ns: int
-    """by how much most of them were moved"""
-
-
-def placed(calls: Calls, first: int, starts_ns: np.ndarray, durations_ns: np.ndarray) -> Placed:
-    """Each operator inside its predict call: clocks are not trusted to the microsecond, order is.
-
-    first: the recorded call that is the first measured one.
-    """
-    marks, took = np.array(calls.starts_ns, np.int64), np.array(calls.durations_ns, np.int64)
-    seen = max(0, min(len(marks) - first, len(starts_ns)))
-    marks, took = marks[first : first + seen], took[first : first + seen]
-    latest_ns = np.maximum(starts_ns[:seen], starts_ns[:seen] + durations_ns[:seen] - took)
-    began_ns = np.clip(marks, starts_ns[:seen], latest_ns)
-    call = np.array(calls.call, np.int64) - first
-    inside = (call >= 0) & (call < seen)
-    call = call[inside]
-    at_ns = np.array(calls.operator_ns, np.int64)[inside] - marks[call] + began_ns[call]
-    ends_ns = (starts_ns[:seen] + durations_ns[:seen])[call]
-    at_ns = np.minimum(at_ns, ends_ns)
-    took_ns = np.minimum(np.array(calls.took_ns, np.int64)[inside], ends_ns - at_ns)
-    shift_ns = int(np.median(began_ns - marks)) if seen else 0
-    operator = np.array(calls.operator, np.int64)[inside]
-    return Placed(call, operator, at_ns, took_ns, seen, shift_ns)
-
-
 def read_layers(
     recorder: Recorder,
     describe: Callable[[list[str]], tuple[list[dict[str, Any]], str]],
@@ -286,7 +229,7 @@ def read_layers(
         layer=layer,
         starts_ns=found.starts_ns,
         durations_ns=found.durations_ns,
-        threads=np.full(len(layer), threading.get_native_id(), np.int64),
+        threads=found.threads,
         lost=lost * len(usual),
         reason=reason,
     )
@@ -313,25 +256,6 @@ class _Rows:
         return rows
 
 
-def row(index: int, operator: str, name: str) -> dict[str, Any]:
-    """A layer of which only the name is known."""
-    return {
-        "index": index,
-        "name": name,
-        "operator": operator,
-        "provider": "",
-        "inputs": [],
-        "outputs": [],
-        "parameter_bytes": 0,
-        "output_bytes": 0,
-    }
-
-
 def short(operator: str) -> str:
     """aten::conv2d as conv2d."""
     return operator.rpartition("::")[2]
-
-
-def numbered(name: str, before: int) -> str:
-    """As torch.export numbers equal names: relu, relu_1 …"""
-    return f"{name}_{before}" if before else name

@@ -16,8 +16,7 @@ from typing import Any
 from . import Session
 from .captured import Captured
 from .gpu_trace import add_gpu_spans
-from .library_calls import Marking, add_calls, ahead_ns
-from .placing import Layer
+from .library_calls import Marking, add_calls, ahead_ns, layers_of
 
 LEVEL = "library"
 frameworks = ("pytorch",)
@@ -45,7 +44,7 @@ def profile(session: Session) -> Iterator[Any]:
         _let_talk(session, stack)
         captured.mark()
         yield Marking(captured)
-    layers = _layers(session, recorder) if recorder is not None else []
+    layers = layers_of(session, recorder) if recorder is not None else []
     add_calls(session, captured, layers, (began_ns, ahead_ns(session)))
 
 
@@ -60,14 +59,3 @@ def _let_talk(session: Session, stack: ExitStack) -> None:
     if backends.mkl.is_available():
         stack.enter_context(backends.mkl.verbose(backends.mkl.VERBOSE_ON))
         torch.mm(torch.ones(8, 8), torch.ones(8, 8))  # its first word takes 0.1 s
-
-
-def _layers(session: Session, recorder: Any) -> list[list[Layer]]:
-    """The layers of each measured query, as the framework level places them."""
-    found = recorder.placed(session.starts_ns, session.durations_ns)
-    names = recorder.calls().names
-    layers: list[list[Layer]] = [[] for _ in range(found.seen)]
-    columns = (found.query, found.operator, found.starts_ns, found.starts_ns + found.durations_ns)
-    for query, operator, start_ns, end_ns in zip(*(c.tolist() for c in columns), strict=True):
-        layers[query].append(Layer(start_ns, end_ns, names[operator]))
-    return layers

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import Session
 from .captured import Captured
-from .placing import Interval, Layer, place
+from .placing import Layer, place
 from .verbose_lines import OURS, Call, read_call
 
 NO_TIMES = (
@@ -43,6 +43,19 @@ def ahead_ns(session: Session) -> int:
     return min(readings)[1]
 
 
+def layers_of(session: Session, recorder: Any) -> list[list[Layer]]:
+    """The layers of each measured query, as the framework level places them."""
+    found = recorder.placed(session.starts_ns, session.durations_ns)
+    names = recorder.calls().names
+    layers: list[list[Layer]] = [[] for _ in range(found.seen)]
+    ends_ns = found.starts_ns + found.durations_ns
+    columns = (found.query, found.operator, found.starts_ns, ends_ns, found.threads)
+    for row in zip(*(column.tolist() for column in columns), strict=True):
+        query, operator, start_ns, end_ns, thread = row
+        layers[query].append(Layer(start_ns, end_ns, names[operator], thread))
+    return layers
+
+
 def add_calls(
     session: Session, captured: Captured, layers: list[list[Layer]], ahead: tuple[int, int]
 ) -> None:
@@ -57,7 +70,7 @@ def add_calls(
     for query, calls in _by_query(captured).items():
         if query >= len(starts_ns):
             continue
-        predict = Interval(int(starts_ns[query]), int(ends_ns[query]))
+        predict = Layer(int(starts_ns[query]), int(ends_ns[query]), "", session.thread)
         here = layers[query] if query < len(layers) else []
         for each in place(calls, here, predict, skew_ns[query]):
             tags: dict[str, Any] = each.call.tags
@@ -65,8 +78,8 @@ def add_calls(
                 tags = {**tags, "placed": "by order"}
                 untimed += tags["library"] == "onednn"
             took_ns = each.end_ns - each.start_ns
-            thread = session.thread if layers else 0
-            session.add_span("library", each.call.name, each.start_ns, took_ns, thread, tags)
+            where = each.thread if layers else 0
+            session.add_span("library", each.call.name, each.start_ns, took_ns, where, tags)
             told += 1
     if untimed:
         session.unavailable(NO_TIMES)

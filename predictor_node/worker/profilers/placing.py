@@ -19,6 +19,7 @@ MULTIPLYING = (
     *("linear", "mm", "matmul", "conv", "einsum", "dot", "addmv", "aten::mv", "lstm", "gru", "rnn"),
     *("attention", "transformer", "bilinear", "cdist", "fused"),
 )
+SIDE_BY_SIDE = 256  # layers that may run at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +32,23 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Layer(Interval):
-    """One layer of one query."""
+    """One layer of one query, or all of it."""
 
     operator: str
+    thread: int
 
 
 @dataclass(frozen=True, slots=True)
 class Place(Interval):
-    """Where a call is put; timed: it said itself when it was."""
+    """Where a call is put; timed: it said itself when it was. thread 0: not known."""
 
     call: Call
     timed: bool
+    thread: int
 
 
 def place(
-    calls: Sequence[Call], layers: Sequence[Layer], predict: Interval, skew_ns: int
+    calls: Sequence[Call], layers: Sequence[Layer], predict: Layer, skew_ns: int
 ) -> list[Place]:
     """The calls of one query, in their order; skew_ns: to add to the library's clock."""
     starts = [layer.start_ns for layer in layers]
@@ -54,11 +57,10 @@ def place(
     for number, call in enumerate(calls):
         if call.start_ns:
             at_ns = call.start_ns + skew_ns
-            row = bisect_right(starts, at_ns + call.duration_ns // 2) - 1
-            is_inside = row >= 0 and at_ns + call.duration_ns // 2 < layers[row].end_ns
-            places[number] = _cut(call, at_ns, layers[row] if is_inside else predict)
-            if is_inside and call.name in WORKING:
-                busy.add(row)
+            rows = _around(at_ns + call.duration_ns // 2, layers, starts)
+            places[number] = _cut(call, at_ns, [layers[row] for row in rows] or [predict])
+            if len(rows) == 1 and call.name in WORKING:
+                busy.add(rows[0])
     able = [
         layer
         for row, layer in enumerate(layers)
@@ -74,9 +76,20 @@ def place(
     return [each for each in places if each is not None]
 
 
-def _cut(call: Call, at_ns: int, around: Interval) -> Place:
-    start_ns = min(max(at_ns, around.start_ns), around.end_ns)
-    return Place(start_ns, min(start_ns + call.duration_ns, around.end_ns), call, timed=True)
+def _around(at_ns: int, layers: Sequence[Layer], starts: Sequence[int]) -> list[int]:
+    """The layers that ran at a time: one, or several where several threads compute layers."""
+    last = bisect_right(starts, at_ns)
+    return [row for row in range(max(0, last - SIDE_BY_SIDE), last) if at_ns < layers[row].end_ns]
+
+
+def _cut(call: Call, at_ns: int, around: Sequence[Layer]) -> Place:
+    """Inside the one layer that can have made the call; of several, the collector decides."""
+    if len(around) > 1:
+        return Place(at_ns, at_ns + call.duration_ns, call, timed=True, thread=0)
+    layer = around[0]
+    start_ns = min(max(at_ns, layer.start_ns), layer.end_ns)
+    end_ns = min(start_ns + call.duration_ns, layer.end_ns)
+    return Place(start_ns, end_ns, call, timed=True, thread=layer.thread)
 
 
 def _untimed(calls: Sequence[Call]) -> list[tuple[int, int]]:
@@ -103,14 +116,16 @@ def _by_order(calls: Sequence[Call], layers: Sequence[Layer], gap: Interval) -> 
             taken.append(rest.pop(0))
             took_ns += taken[-1].duration_ns
         # What a layer computes it computes last: before, it makes room for what comes out.
-        places += _one_by_one(taken, layer.end_ns - took_ns, layer.end_ns)
-    return places + _one_by_one(rest, places[-1].end_ns if places else gap.start_ns, gap.end_ns)
+        at = Interval(layer.end_ns - took_ns, layer.end_ns)
+        places += _one_by_one(taken, at, layer.thread)
+    left = Interval(places[-1].end_ns if places else gap.start_ns, gap.end_ns)
+    return places + _one_by_one(rest, left, 0)
 
 
-def _one_by_one(calls: Sequence[Call], at_ns: int, end_ns: int) -> list[Place]:
-    places = []
+def _one_by_one(calls: Sequence[Call], within: Interval, thread: int) -> list[Place]:
+    places, at_ns = [], within.start_ns
     for call in calls:
-        last_ns = max(at_ns, min(at_ns + call.duration_ns, end_ns))
-        places.append(Place(at_ns, last_ns, call, timed=False))
+        last_ns = max(at_ns, min(at_ns + call.duration_ns, within.end_ns))
+        places.append(Place(at_ns, last_ns, call, timed=False, thread=thread))
         at_ns = last_ns
     return places

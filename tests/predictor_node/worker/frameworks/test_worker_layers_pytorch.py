@@ -34,7 +34,7 @@ NAMES = {
 OUTPUTS = [[2, 4, 6, 6], [2, 4, 6, 6], [2, 144], [2, 5]]
 PARAMETER_BYTES = [4 * (4 * 27 + 4), 0, 0, 4 * (144 * 5 + 5)]
 FRAMEWORK, LIBRARY_LEVEL = 3, 4
-CHATTY = '''
+CHATTY = """
 import torch
 
 class Chatty(torch.nn.Module):
@@ -48,7 +48,7 @@ class Chatty(torch.nn.Module):
         made = self.conv(images)
         print("the user's code", flush=True)
         return made.flatten(1)
-'''
+"""
 
 
 def run_of(level: str, **changes: Any) -> dict[str, Any]:
