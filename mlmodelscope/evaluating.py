@@ -14,6 +14,7 @@ import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.layers import LayerRow, slowest_layers
+from analysis.reconciliation import reconcile
 from analysis.recording import recording_of
 from analysis.summary import Result, summarize
 from bus.errors import BusError, MLModelScopeError
@@ -153,7 +154,11 @@ def _print(
 ) -> None:
     layers = slowest(facts, result, timeline)
     if output == "json":
-        print_json({**msgspec.to_builtins(result), "slowest_layers": msgspec.to_builtins(layers)})
+        more = {
+            "slowest_layers": layers,
+            "coverage": reconcile(timeline) if timeline is not None else [],
+        }
+        print_json({**msgspec.to_builtins(result), **msgspec.to_builtins(more)})
     elif output == "csv":
         print_csv([msgspec.to_builtins(row) for row in result.latency])
     else:
