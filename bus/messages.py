@@ -711,7 +711,11 @@ class RunMeasured(Fact, frozen=True, kw_only=True):
 
 
 class LayerDescribed(Struct, frozen=True, kw_only=True):
-    """A layer as the framework ran it, in execution order."""
+    """A layer as the framework ran it, in execution order.
+
+    module: the part of the network that it belongs to, where the framework has such parts.
+    allocated_bytes: what it took from the allocator while it ran, where the framework says so.
+    """
 
     index: int
     name: str
@@ -721,6 +725,8 @@ class LayerDescribed(Struct, frozen=True, kw_only=True):
     outputs: list[TensorSpec] = []
     parameter_bytes: int = 0
     output_bytes: int = 0
+    module: str = ""
+    allocated_bytes: int = 0
 
 
 class GraphDescribed(Fact, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.layers import LayerRow, slowest_layers
+from analysis.reconciliation import reconcile
 from analysis.recording import recording_of
 from analysis.summary import Result, summarize
 from bus.errors import BusError, MLModelScopeError
@@ -169,7 +170,12 @@ def _print(
     layers = slowest(facts, result, timeline)
     deep = look(facts, result, timeline, metrics)
     if output == "json":
-        seen = {"slowest_layers": layers, "counts": deep.counts, "sampled": deep.sampled}
+        seen = {
+            "slowest_layers": layers,
+            "coverage": reconcile(timeline) if timeline is not None else [],
+            "counts": deep.counts,
+            "sampled": deep.sampled,
+        }
         about = {"timeline": completeness.account(told)} if told is not None else {}
         print_json({**msgspec.to_builtins(result), **msgspec.to_builtins(seen), **about})
     elif output == "csv":

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from analysis.claims import ClaimRow
 from analysis.layers import LayerRow
+from analysis.reconciliation import CoverageRow, reconcile
 from analysis.summary import Result
 from collector.timeline import Timeline
 from mlmodelscope import completeness
@@ -53,6 +54,8 @@ def print_result(
         out.print(
             table([_layer(row) for row in layers], LAYERS, f"\n{_layers_title(result, layers)}")
         )
+    for line in coverage_lines(reconcile(timeline)) if timeline is not None else ():
+        out.print(line)
     for line in recording_lines(result.recording) if result.recording else ():
         out.print(line)
     if deep is not None:
@@ -210,6 +213,17 @@ def _latency_notes(result: Result) -> list[str]:
 def _layers_title(result: Result, layers: Sequence[LayerRow]) -> str:
     run = next((row for row in result.overhead if row.run == layers[0].run), None)
     return f"The {len(layers)} slowest layers" + (f", batch {run.batch_size}" if run else "")
+
+
+def coverage_lines(rows: Sequence[CoverageRow]) -> list[str]:
+    """How much of the time is accounted for: of the first run with layers, and of their calls."""
+    lines = []
+    if row := next((row for row in rows if row.layers_percent is not None), None):
+        lines.append(f"layers cover {row.layers_percent:.0f} % of predict (run {row.run})")
+    if row := next((row for row in rows if row.calls_percent is not None), None):
+        text = f"library calls cover {row.calls_percent:.0f} % of the layers that make any"
+        lines.append(f"{text} (run {row.run}: {row.calls:,} calls)")
+    return lines
 
 
 def _cost_lines(result: Result) -> list[str]:

@@ -184,9 +184,10 @@ class JobRun:
         if not self.graph_said:
             self.graph_said = True
             self.say({"said": "graph", "run": run.index, "layers": layers.table})
-        if layers.lost:
-            self.trace.lose(layers.lost)
-            self.unavailable[LEVELS[FRAMEWORK]] = f"in part: {layers.reason}"
+        self.trace.lose(layers.lost)
+        if layers.reason:
+            partly = "in part: " if len(layers.layer) else ""
+            self.unavailable[LEVELS[FRAMEWORK]] = f"{partly}{layers.reason}"
         # One map a layer, shared by all its spans: equal tags compress to nothing.
         names, tags = [row["name"] for row in layers.table], [_tags(r) for r in layers.table]
         columns = (layers.layer, layers.starts_ns, layers.durations_ns, layers.threads)
@@ -224,7 +225,8 @@ def _as_numbers(times_ns: array[int]) -> np.ndarray:
 
 def _tags(layer: Mapping[str, Any]) -> dict[str, Any]:
     """A layer's tags: nothing of one query is in them."""
-    return {
+    more = {name: layer[name] for name in ("module", "allocated_bytes") if layer.get(name)}
+    return more | {
         "operator": layer["operator"],
         "index": layer["index"],
         "provider": layer["provider"],

@@ -74,8 +74,9 @@ class Layers:
     """A framework's own profile as columns: one row each time that a layer ran, in time order.
 
     table: each layer once, in execution order: index, name, operator, provider, inputs, outputs,
-    parameter_bytes, output_bytes. layer: rows of the table. lost: runs of layers that the profiler
-    could not keep, and `reason` why.
+    parameter_bytes, output_bytes; where they are known module and allocated_bytes (of memory, while
+    it ran). layer: rows of the table. lost: runs of layers that the profiler could not keep;
+    reason: why, or what else is missing.
     """
 
     table: list[dict[str, Any]]

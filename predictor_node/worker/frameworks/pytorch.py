@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import WorkerError, unknown
-from . import Spec
+from . import Layers, Spec
 from .installed import has_gpu, model_packages, version_of
 from .pytorch_files import Network, load
+from .pytorch_operators import describe as describe_operators
+from .pytorch_profile import Recorder, read_layers, show_fused_kernels
 from .settings import known_only, one_of, same_precision, thread_count
 from .tensors import check_batch, inputs_of, outputs_of, renamed
 
@@ -38,6 +40,8 @@ class Handle:
     outputs: list[dict[str, Any]]
     settings: dict[str, Any]
     providers: dict[str, list[str]] = field(default_factory=dict)
+    recorder: Recorder | None = None
+    """Where the model was opened to be profiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +77,20 @@ def open(spec: Spec) -> Handle:
     if wanted.compile == "inductor":
         # Whole or not at all: a graph that is compiled in part would be half measured.
         module = _torch().compile(module, fullgraph=True, dynamic=False)
+        if spec.profile:
+            show_fused_kernels()
     cast = wanted.precision if wanted.precision in FLOATS[1:] else ""
     feed = _Feed.of(network, inputs, cast, DEVICES[wanted.device])
     names = [each["name"] for each in outputs]
+    recorder = Recorder(module, on_gpu=spec.device == "gpu") if spec.profile else None
     return Handle(
-        run=_runner(module, feed, names),
+        run=_runner(recorder or module, feed, names),
         threads=_threads,
         inputs=inputs,
         outputs=outputs,
         settings=effective,
         providers=providers,
+        recorder=recorder,
     )
 
 
@@ -98,9 +106,24 @@ def predict(handle: Handle, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]
 
 def close(handle: Handle) -> None:
     on_gpu = handle.settings["device"] == "gpu"
-    del handle.run
+    if handle.recorder is not None:
+        handle.recorder.stop()
+    del handle.run, handle.recorder
     if on_gpu:
         _torch().cuda.empty_cache()
+
+
+def layers(
+    handle: Handle, starts_ns: np.ndarray, durations_ns: np.ndarray, warmup_count: int
+) -> Layers:
+    """Kineto's record of the operators that each predict called; ends the recording."""
+    recorder = handle.recorder
+    assert recorder is not None
+
+    def describe(operators: list[str]) -> tuple[list[dict[str, Any]], str]:
+        return describe_operators(recorder, operators)
+
+    return read_layers(recorder, describe, starts_ns, durations_ns, warmup_count)
 
 
 def spent(spec: Spec) -> str:

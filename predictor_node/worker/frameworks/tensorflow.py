@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import WorkerError, unknown
-from . import Spec
+from . import Layers, Spec
 from .installed import has_gpu, is_installed, model_packages, version_of
 from .settings import known_only
 from .tensors import check_batch
@@ -34,6 +34,8 @@ class Handle:
     settings: dict[str, Any]
     providers: dict[str, list[str]] = field(default_factory=dict)
     keep: Any = None
+    recorder: Any = None
+    """Where the model was opened to be profiled."""
 
 
 def open(spec: Spec) -> Handle:
@@ -53,9 +55,22 @@ def predict(handle: Handle, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]
 
 def close(handle: Handle) -> None:
     end = getattr(handle.keep, "close", None)  # a session of the first generation
-    del handle.run, handle.keep
+    if handle.recorder is not None:
+        handle.recorder.stop()
+    del handle.run, handle.keep, handle.recorder
     if end is not None:
         end()
+
+
+def layers(
+    handle: Handle, starts_ns: np.ndarray, durations_ns: np.ndarray, warmup_count: int
+) -> Layers:
+    """TensorFlow's own record of the nodes that ran; ends the recording."""
+    from .tensorflow_profile import LITERT, read_layers
+
+    if handle.recorder is None:
+        return Layers([], reason=LITERT)
+    return read_layers(handle.recorder, starts_ns, durations_ns, warmup_count)
 
 
 def spent(spec: Spec) -> str:
@@ -115,15 +130,20 @@ def _graph(spec: Spec) -> Handle:
     make = graphs.saved_model if name == "saved_model" else graphs.keras_model
     with tf.device(f"/{kind}:0"):
         graph = make(spec, tf)
-    run = graph.run
 
     def placed(batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         with tf.device(f"/{kind}:0"):
-            return run(batch)
+            return graph.run(batch)
 
+    # Where TensorFlow sees a GPU it would take it unasked.
+    run = placed if tf.config.list_logical_devices("GPU") else graph.run
+    recorder = None
+    if spec.profile:
+        from .tensorflow_profile import Recorder
+
+        recorder = Recorder(tf, run, spec.folder, graph.definition)
     return Handle(
-        # Where TensorFlow sees a GPU it would take it unasked.
-        run=placed if tf.config.list_logical_devices("GPU") else run,
+        run=recorder.predict if recorder else run,
         inputs=graph.inputs,
         outputs=graph.outputs,
         settings={
@@ -135,6 +155,7 @@ def _graph(spec: Spec) -> Handle:
         },
         providers=_where(graph.variables),
         keep=graph.keep,
+        recorder=recorder,
     )
 
 

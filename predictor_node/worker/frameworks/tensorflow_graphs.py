@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ class Graph:
     variables: list[Any]
     keep: Any
     loader: str
+    definition: Callable[[], Any]
+    """The graph as a GraphDef that says shapes."""
 
 
 # ------------------------------------------------------------------ SavedModel
@@ -106,7 +109,8 @@ def _signature(spec: Spec, tf: Any, loaded: Any) -> Graph:
 
     variables = list(function.variables)
     outputs = renamed([_tensor(name, each) for name, each in said], outputs_of(spec))
-    return Graph(run, inputs, outputs, _precision(variables), variables, loaded, "tensorflow")
+    precision, define = _precision(variables), partial(_definition, function.graph)
+    return Graph(run, inputs, outputs, precision, variables, loaded, "tensorflow", define)
 
 
 def _session(spec: Spec, tf: Any, folder: str) -> Graph:
@@ -128,7 +132,8 @@ def _session(spec: Spec, tf: Any, folder: str) -> Graph:
     outputs = renamed([_info(tf, name, info) for name, info in outs], outputs_of(spec))
     with graph.as_default():
         variables = v1.global_variables()
-    return Graph(run, inputs, outputs, _precision(variables), variables, session, "tensorflow.v1")
+    precision, define = _precision(variables), partial(_definition, graph)
+    return Graph(run, inputs, outputs, precision, variables, session, "tensorflow.v1", define)
 
 
 # ------------------------------------------------------------------ Keras
@@ -230,7 +235,8 @@ def _graph_of(spec: Spec, tf: Any, model: Any) -> Graph:
     made = zip(model.output_names, function.structured_outputs, strict=True)
     outputs = renamed([_tensor(name, each) for name, each in made], outputs_of(spec))
     variables = list(function.variables)
-    return Graph(run, inputs, outputs, _precision(variables), variables, model, "keras")
+    precision, define = _precision(variables), partial(_definition, function.graph)
+    return Graph(run, inputs, outputs, precision, variables, model, "keras", define)
 
 
 # ------------------------------------------------------------------ tensors
@@ -252,6 +258,10 @@ def _info(tf: Any, name: str, info: Any) -> dict[str, Any]:
     sizes = [dim.size for dim in info.tensor_shape.dim]
     shape = [size if size >= 0 else ("?" if n else "batch") for n, size in enumerate(sizes)]
     return {"name": name, "dtype": tf.dtypes.as_dtype(info.dtype).name, "shape": shape}
+
+
+def _definition(graph: Any) -> Any:
+    return graph.as_graph_def(add_shapes=True)
 
 
 def _precision(variables: list[Any]) -> str:
