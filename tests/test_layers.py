@@ -41,6 +41,7 @@ FRAMEWORKS = {
     "tensorflow": {"tensorflow", "keras", "google", "ai_edge_litert"},
     "mxnet": {"mxnet"},
 }
+PROFILERS = {"library": {"torch"}}  # which is told to let its libraries speak
 HOMES = {
     "nats": {"bus/connection.py", "bus/consumer.py", "bus/buckets.py", "bus/topology.py"},
     "msgpack": {"predictor_node/process.py", f"{WORKER}/frames.py", f"{WORKER}/trace.py"},
@@ -121,5 +122,7 @@ def test_the_worker_knows_nothing_of_ours() -> None:
         may = WORKER_MAY
         if path.parent.name == "frameworks":
             may = WORKER_MAY | FRAMEWORKS.get(path.stem.partition("_")[0], set())
+        if path.parent.name == "profilers":
+            may = WORKER_MAY | PROFILERS.get(path.stem, set())
         tops -= {*WORKER_HOMES}
         assert tops <= may, f"{path.relative_to(ROOT)} imports {sorted(tops - may)}"
