@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -18,6 +19,7 @@ from mlmodelscope.places import home_folder
 if TYPE_CHECKING:
     from mlmodelscope.client import Client
 
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 INSIST_S = 5.0
 """Longer than the clearing up after a cancelled command takes."""
 WHERE = Group("Which system", sort_key=90)
@@ -43,9 +45,11 @@ def run(command: Callable[[Client], Coroutine[Any, Any, int]], where: Where) -> 
     """Run a command with a client of the system that it is about."""
 
     def with_client() -> int:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            # A closed terminal too must not leave a job running: all end like Ctrl-C.
-            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        for number in ENDING:
+            # A closed terminal too must not leave a job running: all end like Ctrl-C. What is
+            # ignored (nohup) stays ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _interrupt)
         # The embedded system starts while this process imports what a client needs.
         with ExitStack() as stack:
             membership = None
@@ -58,15 +62,26 @@ def run(command: Callable[[Client], Coroutine[Any, Any, int]], where: Where) -> 
             from mlmodelscope.client import Client
 
             client = Client(where.bus, user=where.user, membership=membership)
-            return loop.run(insisted(command(client)))
+            try:
+                return loop.run(insisted(command(client)))
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
 
     return guarded(with_client)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 async def insisted(work: Coroutine[Any, Any, int]) -> int:
     """Run to the end; when cancelled, again and again: in Python 3.11 a wait_for whose answer
     arrives just then forgets that it was cancelled, and the libraries below us use it."""
-    task = asyncio.create_task(work)
+    task, running = asyncio.create_task(work), asyncio.current_task()
+    assert running is not None
+    for number in ENDING:
+        if signal.getsignal(number) is _interrupt:
+            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -207,12 +208,37 @@ def test_all_faults_of_a_manifest_at_once(mlms, tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_command_leaves_nothing_behind(home: Path, number: int) -> None:
+def as_in_a_terminal() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def as_in_the_background() -> None:
+    """A shell without job control has what it starts with & ignore Ctrl-C."""
+    as_in_a_terminal()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize(
+    ("number", "beginning"),
+    [
+        (signal.SIGINT, as_in_a_terminal),
+        (signal.SIGHUP, as_in_a_terminal),
+        (signal.SIGTERM, as_in_the_background),
+    ],
+)
+def test_an_interrupted_command_leaves_nothing_behind(
+    home: Path, number: int, beginning: Callable[[], None]
+) -> None:
     command = [sys.executable, "-m", "mlmodelscope", "evaluate", MODEL, "--runs", "100000"]
     environment = os.environ | {"MLMS_HOME": str(home)}
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=beginning,
     )
     time.sleep(3)
     process.send_signal(number)
