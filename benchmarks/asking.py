@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 
 from benchmarks.effort import Effort
-from benchmarks.model_files import MODEL, ModelFiles
+from benchmarks.model_files import ModelFiles
 from benchmarks.rounds import Block
 from bus import subjects
 from bus.connection import Bus
@@ -22,6 +22,7 @@ from bus.messages import (
     PredictionsMade,
     Refused,
     RunMeasured,
+    Wanted,
 )
 
 LIMIT_S = 120.0
@@ -40,7 +41,8 @@ async def evaluate(bus: Bus, files: ModelFiles, level: Level, effort: Effort) ->
     request = Evaluate(
         evaluation_id=uuid.uuid4().hex,
         user="benchmark",
-        model=MODEL,
+        model=files.manifest.name,
+        wanted=Wanted(framework=files.framework),
         inputs=[files.photo],
         queries=effort.queries,
         warmup=effort.warmup,

@@ -16,6 +16,7 @@ from benchmarks.rounds import Block
 from bus.errors import EvaluationError
 
 SCRIPT = Path(__file__).with_name("bare_loop.py")
+TORCH = Path(__file__).with_name("bare_loop_torch.py")
 
 
 class Bare:
@@ -42,17 +43,17 @@ class Bare:
         """Its next line."""
         if not (line := await children.line(self._process)):
             code = await self._process.wait()
-            text = f"{SCRIPT.name} ended with code {code}; it wrote why to stderr"
+            text = f"a bare process ended with code {code}; it wrote why to stderr"
             raise EvaluationError("the bare loop", "peer", text)
         heard: dict[str, Any] = json.loads(line)
         return heard
 
 
 @asynccontextmanager
-async def started(files: ModelFiles) -> AsyncIterator[Bare]:
+async def started(files: ModelFiles, script: Path = SCRIPT) -> AsyncIterator[Bare]:
     """A bare process with the model open."""
     # -P: what lies beside the script is not for it to import.
-    arguments = ("-P", str(SCRIPT), str(files.graph), str(files.tensor_file))
+    arguments = ("-P", str(script), str(files.graph), str(files.tensor_file))
     async with children.started(*arguments) as process:
         bare = Bare(process)
         await bare.hear()

@@ -22,34 +22,41 @@ MODEL = "EfficientNet-Lite0"
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model that can be opened by hand, and one photo: as a file and as the tensor of it."""
+    """A model that can be opened by hand, and one photo: as a file and as the tensor of it.
+
+    framework: the one to ask for, where the model is there for several.
+    """
 
     manifest: Manifest
     photo: Input
     graph: Path
     photo_file: Path
     tensor_file: Path
+    framework: str = ""
 
 
-async def fetch(folder: Path, bus: Bus) -> ModelFiles:
+async def fetch(folder: Path, bus: Bus, name: str = MODEL, framework: str = "") -> ModelFiles:
     """The model's files side by side, fetched (once a machine) as a node fetches them."""
-    manifest = Catalog(shipped()).resolve(MODEL)
+    wanted = framework.__eq__ if framework else None
+    manifest = Catalog(shipped()).candidates(name, wanted)[0]
     cache = os.environ.get("MLMS_CACHE")
     assets = Assets((Path(cache) if cache else user_cache_path("mlmodelscope")) / "assets", bus)
     model, sample = manifest.model, manifest.samples[0]
     graph = await assets.fetch(model.graph_path, model.graph_checksum)
-    weights = await assets.fetch(model.weights_path, model.weights_checksum)
     photo_file = await assets.fetch(sample.url, sample.checksum)
-    by_hand = folder / "by-hand"
-    by_hand.mkdir()
-    for path, url in ((graph, model.graph_path), (weights, model.weights_path)):
-        (by_hand / _name(url)).write_bytes(path.read_bytes())
+    by_hand = folder / "by-hand" / name
+    by_hand.mkdir(parents=True)
+    (by_hand / _name(model.graph_path)).write_bytes(graph.read_bytes())
+    if model.weights_path:
+        weights = await assets.fetch(model.weights_path, model.weights_checksum)
+        (by_hand / _name(model.weights_path)).write_bytes(weights.read_bytes())
     return ModelFiles(
         manifest=manifest,
         photo=Input(name=_name(sample.url), url=sample.url, checksum=sample.checksum),
         graph=by_hand / _name(model.graph_path),
         photo_file=photo_file,
         tensor_file=_tensor(manifest, photo_file, by_hand / "photo.npy"),
+        framework=framework,
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from benchmarks import bare, fleet, model_files
 from benchmarks.asking import evaluate
 from benchmarks.bare import Bare
 from benchmarks.effort import Effort
-from benchmarks.model_files import ModelFiles
+from benchmarks.model_files import MODEL, ModelFiles
 from benchmarks.report import Result, Row
 from benchmarks.rounds import Block, Rounds, Sides, measure
 from bus.connection import Bus
@@ -41,12 +42,14 @@ async def run(effort: Effort) -> Result:
 
 
 @asynccontextmanager
-async def both() -> AsyncIterator[tuple[Bus, ModelFiles, tuple[Bare, Bare]]]:
+async def both(
+    model: str = MODEL, framework: str = "", script: Path = bare.SCRIPT
+) -> AsyncIterator[tuple[Bus, ModelFiles, tuple[Bare, Bare]]]:
     """A fresh system, and two fresh processes of the peer with the same model and photo."""
     with fleet.running(ROLES) as system:
         async with fleet.connected(system) as bus:
-            files = await model_files.fetch(system.folder, bus)
-            async with bare.started(files) as one, bare.started(files) as two:
+            files = await model_files.fetch(system.folder, bus, model, framework)
+            async with bare.started(files, script) as one, bare.started(files, script) as two:
                 yield bus, files, (one, two)
 
 

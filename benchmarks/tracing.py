@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks.bare import TORCH
 from benchmarks.effort import Effort
 from benchmarks.overhead import both, ours, row
 from benchmarks.report import Result
@@ -14,8 +15,8 @@ MODEL_BUDGET = 1.01
 
 
 async def run(effort: Effort) -> Result:
-    """Framework level against ONNX Runtime's profiler; model level against none, both ours."""
-    framework, model = Rounds(), Rounds()
+    """Framework level against the framework's profiler; model level against none, both ours."""
+    framework, model, torch = Rounds(), Rounds(), Rounds()
     for _ in range(effort.generations):
         async with both() as (bus, files, (one, two)):
             profiled = Sides(
@@ -27,13 +28,22 @@ async def run(effort: Effort) -> Result:
             untraced = partial(ours, bus, files, "none", effort)
             traced = Sides(partial(ours, bus, files, "model", effort), untraced, untraced)
             await measure("model level", traced, effort, model)
+        async with both("MNIST-CNN", "pytorch", TORCH) as (bus, files, (one, two)):
+            profiled = Sides(
+                partial(ours, bus, files, "framework", effort),
+                partial(one.block, effort, profile=True),
+                partial(two.block, effort, profile=True),
+            )
+            await measure("framework level, PyTorch", profiled, effort, torch)
     return Result(
         [
             row("framework level / its own profiler alone", framework, effort, FRAMEWORK_BUDGET),
+            row("framework level, PyTorch / its own profiler", torch, effort, FRAMEWORK_BUDGET),
             row("model level / no tracing", model, effort, MODEL_BUDGET),
         ],
         {
             "framework_block_medians_ns": framework.medians(),
+            "pytorch_block_medians_ns": torch.medians(),
             "model_block_medians_ns": model.medians(),
         },
     )

@@ -25,7 +25,7 @@ from benchmarks.span_rows import spans
 TINY = replace(QUICK, queries=2, warmup=0, spans=2_500, peer_spans=3, soak_s=0.3)
 ROWS = {
     "overhead": 2,
-    "tracing": 2,
+    "tracing": 3,
     "cold": 1,
     "spans": 2,
     "assembly": 2,

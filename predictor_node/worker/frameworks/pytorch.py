@@ -305,7 +305,9 @@ def _runner(
 def _array(tensor: Any) -> np.ndarray:
     if tensor.is_floating_point() and tensor.element_size() < 4:
         tensor = tensor.float()  # numpy has no bfloat16, and what follows computes in float32
-    return tensor.detach().cpu().numpy()
+    if tensor.requires_grad or not tensor.is_cpu:
+        tensor = tensor.detach().cpu()  # each of these is an operator, even where it does nothing
+    return tensor.numpy()
 
 
 def _flat(answer: Any, names: list[str]) -> list[Any]:
