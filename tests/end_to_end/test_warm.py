@@ -226,4 +226,4 @@ async def test_published_evaluated_unpublished_refused(whole_fleet, tmp_path: Pa
             await scope.evaluate("My-Net", runs=5)
         assert caught.value.kind == "unknown_model"
         await scope.publish(published)  # it may come back
-        assert (await scope.models("My-Net")).models == [published]
+        assert (await scope.models("My-Net")).models == [replace(published, owner="ann")]
