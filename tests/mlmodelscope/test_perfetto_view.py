@@ -230,7 +230,7 @@ def test_the_command_serves_until_it_is_interrupted(mlms, home: Path, tmp_path: 
     try:
         assert process.stdout
         written, address = process.stdout.readline(), process.stdout.readline()
-        assert re.fullmatch(r"timeline-\w{8}\.pftrace: \d+ spans, .* complete\n", written)
+        assert re.fullmatch(r"timeline-\w{8}\.pftrace: \d+ spans, .* complete\b.*\n", written)
         found = re.search(r"http://127\.0\.0\.1:(\d+)/#!/\?url=\S+", address)
         assert found, address
         status, _, _ = asyncio.run(get(int(found.group(1)), "/"))

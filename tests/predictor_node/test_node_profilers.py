@@ -156,7 +156,8 @@ async def test_runs_that_need_variables_have_a_process_of_their_own(bus: Bus, no
     for once in (PredictionsMade, GraphDescribed):
         assert len([fact for fact in told if isinstance(fact, once)]) == 1
     assert "unable: there is no such thing here" in end.unavailable["hardware"]
-    assert "library" not in end.unavailable
+    # The profiler of the test had something to say; what the package brings says why it cannot.
+    assert end.unavailable["library"].endswith("say nothing of the calls inside a layer")
 
 
 def run(index: int, level: Any) -> Run:
