@@ -1,4 +1,4 @@
-"""The datasets that everyone knows: the bucket mlms_datasets is the truth, seeded once."""
+"""The datasets that are known by name: who may publish and withdraw them in mlms_datasets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections import Counter
 from msgspec.structs import replace
 
 from bus import subjects
-from bus.buckets import Watch
 from bus.connection import Bus
-from bus.errors import MLModelScopeError, StaleError, UnknownNameError
-from bus.messages import DatasetManifest, Datasets, Done, Message, Publish, Refused, Unpublish
+from bus.errors import MLModelScopeError, UnknownNameError
+from bus.messages import DatasetManifest, Datasets, Done, Publish, Refused, Unpublish
+from coordinator.published import CHANGED, Published
 from manifests.datasets import Datasets as Known
 from manifests.datasets import check_dataset, shipped_datasets
 from manifests.version import normalise
@@ -24,43 +24,22 @@ class DatasetShelf:
 
     def __init__(self, counters: Counter[str]) -> None:
         self.known = Known()
-        self._counters = counters
-        self._by_key: dict[str, DatasetManifest] = {}
-        self._revisions: dict[str, int] = {}
-        self._watch: Watch | None = None
+        self._published = Published[DatasetManifest](
+            subjects.DATASETS_BUCKET,
+            self.known,
+            lambda datasets: Datasets(datasets=datasets),
+            lambda entry: entry.datasets if isinstance(entry, Datasets) else [],
+            counters,
+        )
 
     async def start(self, bus: Bus) -> None:
-        """Put the package's datasets there, unless somebody has dealt with them, and follow."""
-        self._bucket = await bus.bucket(subjects.DATASETS_BUCKET)
-        for dataset in shipped_datasets():
-            try:
-                await self._bucket.create(dataset_key(dataset), Datasets(datasets=[dataset]))
-            except StaleError:
-                continue
-        self._watch = await self._bucket.watch(self._saw)
+        """Know the package's datasets, and what was published."""
+        shipped = ((dataset_key(dataset), dataset) for dataset in shipped_datasets())
+        await self._published.start(bus, shipped)
 
     async def stop(self) -> None:
         """Follow no more."""
-        if self._watch is not None:
-            await self._watch.stop()
-
-    def _saw(self, key: str, message: Message | None, revision: int) -> None:
-        if revision <= self._revisions.get(key, 0):
-            return  # we wrote what came after it
-        self._revisions[key] = revision
-        before = self._by_key.pop(key, None)
-        if before is not None:
-            self.known.remove(before)
-        if not isinstance(message, Datasets):
-            return
-        for dataset in message.datasets[:1]:
-            try:
-                self.known.add(dataset)
-            except MLModelScopeError as exc:
-                self._counters["bad_manifests"] += 1
-                log.warning("dataset left out", extra={"key": key, "error": str(exc)})
-                continue
-            self._by_key[key] = dataset
+        await self._published.stop()
 
     async def publish(self, request: Publish) -> Done | Refused:
         """Make a dataset known."""
@@ -70,16 +49,21 @@ class DatasetShelf:
         except MLModelScopeError as exc:
             return Refused(kind="manifest", text=str(exc))
         dataset = replace(dataset, owner=dataset.owner or request.user)
-        title, key = f"dataset {dataset.name} {dataset.version}", dataset_key(dataset)
-        got = await self._bucket.get(key)
-        there = got[0].datasets if got is not None and isinstance(got[0], Datasets) else []
-        if there:
-            if replace(there[0], owner=dataset.owner) == dataset:
-                return Done(text=f"{title} was published already")
-            text = f"{title} is published with another content, and results are compared by version"
-            return Refused(kind="changed", text=f"{text}: raise the version, or unpublish it first")
-        entry = Datasets(datasets=[dataset])
-        await self._put(key, entry, got[1] if got is not None else None)
+        title = f"dataset {dataset.name} {dataset.version}"
+        answers: list[Done | Refused] = []
+
+        def change(there: DatasetManifest | None) -> list[DatasetManifest] | None:
+            if there is None:
+                return [dataset]
+            if replace(there, owner=dataset.owner) == dataset:
+                answers.append(Done(text=f"{title} was published already"))
+            else:
+                answers.append(Refused(kind="changed", text=f"{title} {CHANGED}"))
+            return None
+
+        await self._published.move(dataset_key(dataset), change)
+        if answers:
+            return answers[0]
         log.info("published", extra={"dataset": title, "user": request.user})
         return Done(text=f"{title} is published")
 
@@ -101,18 +85,10 @@ class DatasetShelf:
             text = f"dataset {request.name} {version} belongs to {found[0].owner}"
             text += ": expected its owner to withdraw it"
             return Refused(kind="bad_request", text=text)
-        got = await self._bucket.get(dataset_key(found[0]))
-        if got is not None:
-            await self._put(dataset_key(found[0]), Datasets(datasets=[]), got[1])
+        await self._published.move(
+            dataset_key(found[0]), lambda there: [] if there is not None else None
+        )
         return Done(text=f"dataset {found[0].name} {version} is published no longer")
-
-    async def _put(self, key: str, entry: Datasets, revision: int | None) -> None:
-        """Compare-and-set; StaleError where somebody else was quicker: ask again."""
-        if revision is None:
-            revision = await self._bucket.create(key, entry)
-        else:
-            revision = await self._bucket.update(key, entry, revision)
-        self._saw(key, entry, revision)  # who asks us next need not wait for the watch
 
 
 def dataset_key(dataset: DatasetManifest) -> str:

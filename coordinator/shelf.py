@@ -1,29 +1,22 @@
-"""The manifests that are known by name: the bucket mlms_manifests is the truth, this follows it.
-
-A model that was withdrawn leaves an empty entry, so that the package's own models are not put
-back when the next coordinator starts.
-"""
+"""The models that are known by name: who may publish and withdraw them in mlms_manifests."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from bus import subjects
-from bus.buckets import Watch
 from bus.connection import Bus
-from bus.errors import MLModelScopeError, StaleError, UnknownNameError
-from bus.messages import Done, Manifest, Message, Models, Publish, Refused, Unpublish
+from bus.errors import MLModelScopeError, UnknownNameError
+from bus.messages import Done, Manifest, Models, Publish, Refused, Unpublish
+from coordinator.published import CHANGED, Published
 from manifests.catalog import Catalog, check, not_runnable, shipped
 from manifests.version import normalise
 from manifests.zoo import Zoo
 
 log = logging.getLogger(__name__)
-
-TRIES = 20
 
 
 class Shelf:
@@ -32,46 +25,24 @@ class Shelf:
     def __init__(self, counters: Counter[str], zoo: Zoo) -> None:
         self._zoo = zoo
         self.catalog = Catalog(zoo=zoo)
-        self._counters = counters
-        self._by_key: dict[str, Manifest] = {}
-        self._revisions: dict[str, int] = {}
-        self._watch: Watch | None = None
+        self._published = Published[Manifest](
+            subjects.MANIFESTS_BUCKET,
+            self.catalog,
+            lambda models: Models(models=models),
+            lambda entry: entry.models if isinstance(entry, Models) else [],
+            counters,
+        )
 
     def __len__(self) -> int:
-        return len(self._by_key)
+        return len(self._published.by_key)
 
     async def start(self, bus: Bus) -> None:
-        """Put the package's manifests there, unless somebody has dealt with them, and follow."""
-        self._bucket = await bus.bucket(subjects.MANIFESTS_BUCKET)
-        for manifest in shipped():
-            try:
-                await self._bucket.create(manifest_key(manifest), Models(models=[manifest]))
-            except StaleError:
-                continue
-        self._watch = await self._bucket.watch(self._saw)
+        """Know the package's manifests, and what was published."""
+        await self._published.start(bus, ((manifest_key(each), each) for each in shipped()))
 
     async def stop(self) -> None:
         """Follow no more."""
-        if self._watch is not None:
-            await self._watch.stop()
-
-    def _saw(self, key: str, message: Message | None, revision: int) -> None:
-        if revision <= self._revisions.get(key, 0):
-            return  # we wrote what came after it
-        self._revisions[key] = revision
-        known = self._by_key.pop(key, None)
-        if known is not None:
-            self.catalog.remove(known)
-        if not isinstance(message, Models):
-            return
-        for manifest in message.models[:1]:
-            try:
-                self.catalog.add(manifest)
-            except MLModelScopeError as exc:
-                self._counters["bad_manifests"] += 1
-                log.warning("manifest left out", extra={"key": key, "error": str(exc)})
-                continue
-            self._by_key[key] = manifest
+        await self._published.stop()
 
     # ---------------------------------------------------------------- what is asked
 
@@ -86,17 +57,17 @@ class Shelf:
         title = f"{manifest.name} {manifest.version} for {manifest.framework.name}"
         answers: list[Done | Refused] = []
 
-        def change(there: Manifest | None) -> Models | None:
+        def change(there: Manifest | None) -> list[Manifest] | None:
             there = there or self._in_zoo(manifest)
             if there is None:
-                return Models(models=[manifest])
+                return [manifest]
             if replace(there, owner=manifest.owner) == manifest:
                 answers.append(Done(text=f"{title} was published already"))
             else:
                 answers.append(Refused(kind="changed", text=_changed(title, there, manifest)))
             return None
 
-        await self._move(self._key(manifest), change)
+        await self._published.move(self._key(manifest), change)
         if answers:
             return answers[0]
         log.info("published", extra={"model": title, "user": request.user})
@@ -108,8 +79,8 @@ class Shelf:
         found = self._meant(request)
         if isinstance(found, Refused):
             return found
-        await self._move(
-            self._key(found), lambda there: Models(models=[]) if there is not None else None
+        await self._published.move(
+            self._key(found), lambda there: [] if there is not None else None
         )
         title = f"{found.name} {found.version} for {found.framework.name}"
         log.info("unpublished", extra={"model": title, "user": request.user})
@@ -151,33 +122,11 @@ class Shelf:
         there = self._zoo.find(manifest.name)
         return there if there is not None and _variant(there) == _variant(manifest) else None
 
-    # ---------------------------------------------------------------- the bucket
-
     def _key(self, manifest: Manifest) -> str:
         """Where a manifest lies: names that differ in case alone are one name."""
         same = _variant(manifest)
-        keys = (key for key, known in self._by_key.items() if _variant(known) == same)
+        keys = (key for key, known in self._published.by_key.items() if _variant(known) == same)
         return next(keys, manifest_key(manifest))
-
-    async def _move(self, key: str, change: Callable[[Manifest | None], Models | None]) -> None:
-        """Compare-and-set on one key; `change` of what lies there gives what shall, or None."""
-        for _ in range(TRIES):
-            got = await self._bucket.get(key)
-            entry, revision = got if got is not None else (None, 0)
-            there = entry.models[0] if isinstance(entry, Models) and entry.models else None
-            changed = change(there)
-            if changed is None:
-                return
-            try:
-                if got is None:
-                    revision = await self._bucket.create(key, changed)
-                else:
-                    revision = await self._bucket.update(key, changed, revision)
-            except StaleError:
-                continue
-            self._saw(key, changed, revision)  # who asks us next need not wait for the watch
-            return
-        raise StaleError(subjects.MANIFESTS_BUCKET, key)
 
 
 def manifest_key(manifest: Manifest) -> str:
@@ -207,7 +156,4 @@ def _changed(title: str, there: Manifest, manifest: Manifest) -> str:
     """Why a manifest is not put in another's place, and what to do."""
     if _variant(there) != _variant(manifest):
         return f"{title} is too like {there.name} {there.version}: choose another name"
-    return (
-        f"{title} is published with another content, and results are compared by version: "
-        "raise the version, or unpublish it first"
-    )
+    return f"{title} {CHANGED}"

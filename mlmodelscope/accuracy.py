@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,7 +27,7 @@ from bus.messages import (
 from bus.messages import Progress as Told
 from mlmodelscope import accuracy_report, dataset_files, local_results, manifest_files
 from mlmodelscope.client import Client
-from mlmodelscope.evaluating import give_up, progress_bar
+from mlmodelscope.evaluating import progress_bar, watched
 from mlmodelscope.evaluation import Evaluation
 from mlmodelscope.tables import Column, print_csv, print_json, print_rows
 
@@ -72,12 +71,8 @@ async def measure(client: Client, asked: Pass, shown: Shown) -> int:
         async with client:
             progress.update(waiting, description="asking for a node")
             evaluation = await submit(client, asked)
-            try:
-                await _watch(evaluation, progress, waiting)
-                result, facts = await evaluation.result(), evaluation.facts
-            except (asyncio.CancelledError, KeyboardInterrupt):
-                await give_up(client, evaluation)
-                raise
+            result = await watched(client, evaluation, _watch(evaluation, progress, waiting))
+            facts = evaluation.facts
             if shown.keep_in is not None:
                 progress.update(waiting, description="writing the results", total=None)
                 await local_results.keep(client, result, facts, shown.keep_in)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -48,12 +48,8 @@ async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | N
         async with client:
             progress.update(waiting, description="asking for a node")
             evaluation = await submit(client, asked)
-            try:
-                await _watch(evaluation, progress, waiting)
-                result, facts = await evaluation.result(), evaluation.facts
-            except (asyncio.CancelledError, KeyboardInterrupt):
-                await give_up(client, evaluation)
-                raise
+            result = await watched(client, evaluation, _watch(evaluation, progress, waiting))
+            facts = evaluation.facts
             progress.update(waiting, description="fetching the timeline", total=None)
             found = await _timeline(client, result, needed=timeline is not None)
             metrics: list[MetricsRecorded] = []
@@ -117,6 +113,18 @@ async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
                 run = runs[fact.run]
                 label = f"batch {run.batch_size}, {run.level} level, {fact.phase}"
                 progress.update(task, description=label, completed=min(done, total))
+
+
+async def watched(
+    client: Client, evaluation: Evaluation, watching: Coroutine[Any, Any, None]
+) -> Result:
+    """What came of it, once `watching` has seen its end; Ctrl-C stops it on the node too."""
+    try:
+        await watching
+        return await evaluation.result()
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        await give_up(client, evaluation)
+        raise
 
 
 async def give_up(client: Client, evaluation: Evaluation) -> None:
