@@ -27,8 +27,9 @@ def settings_spent(command: dict[str, Any]) -> str:
                 return ""
         spent = getattr(plugin_of(target), "spent", None)
         return str(spent(spec_of(target))) if spent is not None else ""
-    except Exception:
-        return ""  # opening the model will say what is wrong with it
+    except Exception as error:  # opening the model will say what is wrong with it, or goes well
+        print(f"worker: whether settings are spent is not known: {error!r}", file=sys.stderr)
+        return ""
 
 
 def begin_anew(command: dict[str, Any], read_fd: int, write_fd: int) -> NoReturn:
