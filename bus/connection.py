@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -51,6 +52,7 @@ BatchHandler = Callable[[list[Received]], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
+RECONNECT_S = 0.1
 ASKED_BY: ContextVar[str] = ContextVar("asked_by", default=ANONYMOUS)
 """Within a handler: whose request is being answered, as the bus let it be said."""
 WINDOW = 256
@@ -66,7 +68,8 @@ class Bus:
         self._client = client
         self._secured = bool(identity.seed)
         self._denials: dict[str, asyncio.Future[Msg]] = {}
-        self._last_error: Exception | None = None
+        self._refusal: Exception | None = None
+        self._refused = asyncio.Event()
         self._js = _JetStream(client, timeout=10.0, publish_async_max_pending=WINDOW)
         self._consumers: list[Consumer] = []
         self._micro: list[nats.micro.Service] = []
@@ -85,25 +88,11 @@ class Bus:
         try:
             servers = url.split(",")
             await _someone_listens(servers, patience_s)
-            connecting = client.connect(
-                servers,
-                name=name,
-                connect_timeout=2,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0,
-                ping_interval=20,
-                error_cb=bus._heard_error,
-                disconnected_cb=bus._lost,
-                reconnected_cb=bus._regained,
-                **identity.options(),
-            )
-            try:
-                await asyncio.wait_for(connecting, CONNECT_S)
-            except TimeoutError:
-                await client.close()
-                raise
+            await bus._connect(servers, identity)
         except (OSError, nats.errors.Error, TimeoutError, ValueError) as exc:
-            if isinstance(bus._last_error or exc, nats.errors.AuthorizationError):
+            if isinstance(bus._refusal, ssl.SSLError):
+                raise ForbiddenError(_not_trusted(url, bus._refusal)) from exc
+            if bus._refusal is not None:
                 raise ForbiddenError(_not_let_in(url, identity)) from exc
             raise BusError(
                 f"cannot reach the bus at {url} ({exc or type(exc).__name__}): is nats-server "
@@ -111,6 +100,33 @@ class Bus:
                 "`mlmodelscope up` keeps one running on this machine"
             ) from exc
         return bus
+
+    async def _connect(self, servers: list[str], identity: Identity) -> None:
+        """Connect, once and for all: nats-py itself tries on for ever, also where it is refused."""
+        connecting = asyncio.ensure_future(
+            self._client.connect(
+                servers,  # type: ignore[arg-type]
+                name=self.name,
+                connect_timeout=2,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type]
+                ping_interval=20,
+                error_cb=self._heard_error,
+                disconnected_cb=self._lost,
+                reconnected_cb=self._regained,
+                **identity.options(),
+            )
+        )
+        refused = asyncio.ensure_future(self._refused.wait())
+        both = [connecting, refused]
+        await asyncio.wait(both, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
+        refused.cancel()
+        if connecting.done():
+            connecting.result()
+            return
+        connecting.cancel()
+        await self._client.close()
+        raise self._refusal or TimeoutError
 
     @property
     def connected(self) -> bool:
@@ -313,14 +329,18 @@ class Bus:
 
     async def _heard_error(self, exc: Exception) -> None:
         self.counters["bus_errors"] += 1
-        self._last_error = exc
+        if isinstance(exc, ssl.SSLError) or _unknown_user(exc):
+            self._refusal = exc
+            self._refused.set()
         if violated := _VIOLATION.search(str(exc)):
             self.counters["denied"] += 1
             log.warning("the bus does not allow it", extra={"subject": violated[1]})
             waiting = self._denials.get(violated[1].lower())
             if waiting is not None and not waiting.done():
                 text = f"the bus does not let {self.user} publish to {violated[1]}"
-                waiting.set_exception(ForbiddenError(f"{text}: are the credentials the right ones?"))
+                waiting.set_exception(
+                    ForbiddenError(f"{text}: are the credentials the right ones?")
+                )
         if isinstance(exc, nats.errors.SlowConsumerError):
             self.counters["dropped"] += 1
         log.debug("bus error", extra={"error": repr(exc)})
@@ -407,6 +427,21 @@ def _answers(subject: str) -> str:
 _VIOLATION = re.compile(r'[Pp]ermissions [Vv]iolation for [Pp]ublish to "([^"]+)"')
 
 
+def _not_trusted(url: str, exc: ssl.SSLError) -> str:
+    """What to tell who cannot tell whether the server is the right one."""
+    reason = getattr(exc, "verify_message", "") or exc.reason or str(exc)
+    return (
+        f"the bus at {url} shows a certificate that is not trusted ({reason}): the credentials "
+        "file (--credentials, MLMS_CREDENTIALS) names the authority to trust; is it this bus's?"
+    )
+
+
+def _unknown_user(exc: Exception) -> bool:
+    """Whether a server does not know who connects: nats-py has a type for it, and its text."""
+    said = str(exc).lower()
+    return isinstance(exc, nats.errors.AuthorizationError) or "authorization violation" in said
+
+
 def _not_let_in(url: str, identity: Identity) -> str:
     """What to tell who has no credentials, or not the right ones."""
     if not identity.seed:
@@ -414,7 +449,9 @@ def _not_let_in(url: str, identity: Identity) -> str:
             f"the bus at {url} lets in only whom it knows: name a credentials file with "
             "--credentials or MLMS_CREDENTIALS (`mlmodelscope secrets` makes them)"
         )
-    return f"the bus at {url} does not know the {identity.role} {identity.user} of these credentials"
+    return (
+        f"the bus at {url} does not know the {identity.role} {identity.user} of these credentials"
+    )
 
 
 async def _someone_listens(servers: list[str], patience_s: float) -> None:

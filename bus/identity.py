@@ -64,7 +64,9 @@ def read_identity(path: str | Path) -> Identity:
         return msgspec.json.decode(Path(path).expanduser().read_bytes(), type=Identity)
     except OSError as exc:
         reason = exc.strerror or type(exc).__name__
-        raise InputError(f"credentials {path}: {reason}; `mlmodelscope secrets` makes them") from exc
+        raise InputError(
+            f"credentials {path}: {reason}; `mlmodelscope secrets` makes them"
+        ) from exc
     except (msgspec.MsgspecError, InputError) as exc:
         raise InputError(
             f"credentials {path}: {exc}; expected the JSON file of one user that "
@@ -77,7 +79,9 @@ def needs_node(identity: Identity, node_id: str) -> str:
     if not identity.seed:
         return node_id
     if identity.role != "node":
-        raise InputError(f"the credentials of {identity.user} are a {identity.role}'s, not a node's")
+        raise InputError(
+            f"the credentials of {identity.user} are a {identity.role}'s, not a node's"
+        )
     if node_id and token(node_id) != identity.user:
         raise InputError(f"the credentials are of node {identity.user}, and the node is {node_id}")
     return identity.user

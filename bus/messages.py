@@ -589,6 +589,8 @@ class JobStarted(Fact, frozen=True, kw_only=True):
     weights: str = "trained"
     claims: list[Claim] = []
     """What the model's author says of it: every result is shown against them."""
+    readers: list[str] = []
+    """Who may see what comes of it: users, and groups as `group:NAME`; none: everyone."""
     recording: Recording | None = None
 
 
@@ -1198,7 +1200,6 @@ MESSAGES: tuple[type[Message], ...] = (
     Failed,
 )
 """Every message there is: what the codec can read and the documentation lists."""
-
 
 
 def asker_of(message: Message) -> str:

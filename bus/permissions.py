@@ -92,15 +92,19 @@ def _node(node_id: str) -> Permissions:
 def _service(user: str) -> Permissions:
     """Coordinators and collectors: they are what the others trust."""
     return Permissions(
-        publish=(f"{s.ROOT}.>", "$KV.mlms_*.>", "$O.mlms_*.>", f"{JS}.>", "$JS.ACK.>", "$JS.FC.>"),
-        subscribe=(f"{inbox_of(user)}.>", f"{s.ROOT}.>", "$KV.mlms_*.>", f"{MICRO}.>"),
+        publish=(f"{s.ROOT}.>", "$KV.>", "$O.>", f"{JS}.>", "$JS.ACK.>", "$JS.FC.>"),
+        subscribe=(f"{inbox_of(user)}.>", f"{s.ROOT}.>", "$KV.>", f"{MICRO}.>"),
         replies=True,
     )
 
 
 def _reading(store: str) -> tuple[str, ...]:
     stream = f"OBJ_{store}"
-    return (f"{JS}.STREAM.INFO.{stream}", f"{JS}.DIRECT.GET.{stream}", f"{JS}.DIRECT.GET.{stream}.>")
+    return (
+        f"{JS}.STREAM.INFO.{stream}",
+        f"{JS}.STREAM.MSG.GET.{stream}",
+        f"{JS}.DIRECT.GET.{stream}",
+    )
 
 
 def _writing(store: str) -> tuple[str, ...]:

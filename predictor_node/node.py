@@ -25,6 +25,7 @@ from bus.connection import Bus, Subscription
 from bus.consumer import Received
 from bus.errors import BusError, InputError, StaleError
 from bus.messages import Job, JobFailed, JobRecord, Message, NodeAlive, NodeAnnounced
+from bus.senders import RESERVED
 from bus.service import Service
 from predictor_node import capabilities
 from predictor_node.assets import Assets, Limits, read_size
@@ -73,6 +74,8 @@ class Node(Service):
         super().__init__()
         self._bus = bus
         self.node_id = subjects.token(settings.node_id or socket.gethostname())
+        if self.node_id in RESERVED:
+            raise InputError(f"a node cannot be called {self.node_id}: choose another MLMS_NODE_ID")
         self.incarnation = uuid.uuid4().hex
         home = Path(settings.home) if settings.home else user_data_path("mlmodelscope")
         cache = Path(settings.cache) if settings.cache else user_cache_path("mlmodelscope")
