@@ -63,6 +63,7 @@ class Settings:
     cache_limit: str = "20GiB"
     file_limit: str = "20GiB"
     spill_limit: str = "1GiB"
+    job_spans: int = 50_000_000
 
 
 class Node(Service):
@@ -257,6 +258,7 @@ class Node(Service):
         if self._watched.latest.error_ns < 0:
             await self._look_at_clock()  # there was no collector yet when we looked last
         teller = Teller(self._bus, job, self._watched, self._spill)
+        teller.most_spans = self._settings.job_spans
         if job.environment not in self._environments:
             await self._no_environment(job, teller)
             return
