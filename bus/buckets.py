@@ -15,8 +15,8 @@ from typing import BinaryIO, TypeVar
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
 from nats.js.kv import KeyValue
 from nats.js.object_store import ObjectStore
 
@@ -26,7 +26,6 @@ from bus.messages import Message
 
 log = logging.getLogger(__name__)
 
-OBJECT_TIMEOUT_S = 60.0
 LEADERLESS_S = 5.0
 LEADERLESS = (
     nats.errors.NoRespondersError,
@@ -151,8 +150,8 @@ class Watch:
 class Objects:
     """Files under names, in chunks, each with its sha256."""
 
-    def __init__(self, store: ObjectStore, js: JetStreamContext) -> None:
-        self._store, self._js = store, js
+    def __init__(self, store: ObjectStore, js: JetStreamContext, name: str) -> None:
+        self._store, self._js, self._stream = store, js, f"OBJ_{name}"
 
     async def has(self, name: str) -> bool:
         """Whether there is an object of that name."""
@@ -182,24 +181,27 @@ class Objects:
             raise AssetError(f"the bus's object store holds no {name!r}") from exc
         if not info.size:
             return 0
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        sha256 = hashlib.sha256()
-
-        async def chunk(msg: Msg) -> None:
-            into.write(msg.data)
-            sha256.update(msg.data)
-            if msg.metadata.num_pending == 0 and not done.done():
-                done.set_result(None)
-
-        subject = f"$O.{info.bucket}.C.{info.nuid}"
-        subscription = await self._js.subscribe(subject, ordered_consumer=True, cb=chunk)
-        try:
-            await asyncio.wait_for(done, OBJECT_TIMEOUT_S + info.size / 1e6)
-        except TimeoutError as exc:
-            raise BusError(f"object {name}: the chunks did not all arrive") from exc
-        finally:
-            await subscription.unsubscribe()
+        sha256, chunk = hashlib.sha256(), f"$O.{info.bucket}.C.{info.nuid}"
+        sequence = 0
+        for _ in range(info.chunks or 0):
+            # One after the other, for no consumer has to be made: who may make one can have it
+            # deliver to where it may not speak itself.
+            found = await self._chunk(name, chunk, sequence + 1)
+            into.write(found.data or b"")
+            sha256.update(found.data or b"")
+            sequence = found.seq or 0
         wanted = base64.urlsafe_b64decode((info.digest or "").split("=", 1)[-1])
         if sha256.digest() != wanted:
             raise AssetError(f"object {name!r} arrived damaged: its sha256 differs")
         return info.size
+
+    async def _chunk(self, name: str, subject: str, sequence: int) -> RawStreamMsg:
+        """The first message of a chunk's subject from `sequence` on."""
+        try:
+            return await patiently(
+                lambda: self._js.get_msg(
+                    self._stream, seq=sequence, subject=subject, direct=True, next=True
+                )
+            )
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise BusError(f"object {name}: the chunks did not all arrive ({exc})") from exc

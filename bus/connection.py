@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import ssl
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
 
@@ -26,16 +29,18 @@ from nats.js import JetStreamContext
 from bus import subjects
 from bus.buckets import FULL_CODES, Bucket, Objects, patiently
 from bus.codec import decode, encode
-from bus.consumer import Consumer, Received
+from bus.consumer import Consumer, Received, not_republished
 from bus.errors import (
     BusError,
     BusFullError,
+    ForbiddenError,
     MLModelScopeError,
     NoAnswerError,
     ProtocolError,
     ServiceError,
 )
-from bus.messages import Failed, Message, Undecodable
+from bus.identity import ANONYMOUS, NOBODY, Identity
+from bus.messages import Failed, Message, Undecodable, asker_of
 from bus.topology import ensure
 
 A = TypeVar("A", bound=Message)
@@ -47,6 +52,9 @@ BatchHandler = Callable[[list[Received]], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
+RECONNECT_S = 0.1
+ASKED_BY: ContextVar[str] = ContextVar("asked_by", default=ANONYMOUS)
+"""Within a handler: whose request is being answered, as the bus let it be said."""
 WINDOW = 256
 """How many pipelined records may wait for their acknowledgement at once."""
 
@@ -54,49 +62,71 @@ WINDOW = 256
 class Bus:
     """A connection, with the few ways of speaking that the system uses."""
 
-    def __init__(self, client: Client, url: str, name: str) -> None:
-        self.url, self.name = url, name
+    def __init__(self, client: Client, url: str, name: str, identity: Identity) -> None:
+        self.url, self.name, self.user = url, name, identity.user
         self.counters: Counter[str] = Counter()
         self._client = client
+        self._secured = bool(identity.seed)
+        self._denials: dict[str, asyncio.Future[Msg]] = {}
+        self._refusal: Exception | None = None
+        self._refused = asyncio.Event()
         self._js = _JetStream(client, timeout=10.0, publish_async_max_pending=WINDOW)
         self._consumers: list[Consumer] = []
         self._micro: list[nats.micro.Service] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def connect(cls, url: str, *, name: str, patience_s: float = 0.0) -> Bus:
+    async def connect(
+        cls, url: str, *, name: str, patience_s: float = 0.0, identity: Identity = NOBODY
+    ) -> Bus:
         """Connect to the NATS server at `url`; a service may be patient while it comes up.
 
         Raises BusError naming the address and what to do.
         """
         client = Client()
-        bus = cls(client, url, name)
+        bus = cls(client, url, name, identity)
         try:
             servers = url.split(",")
             await _someone_listens(servers, patience_s)
-            connecting = client.connect(
-                servers,
-                name=name,
-                connect_timeout=2,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0,
-                ping_interval=20,
-                error_cb=bus._heard_error,
-                disconnected_cb=bus._lost,
-                reconnected_cb=bus._regained,
-            )
-            try:
-                await asyncio.wait_for(connecting, CONNECT_S)
-            except TimeoutError:
-                await client.close()
-                raise
+            await bus._connect(servers, identity)
         except (OSError, nats.errors.Error, TimeoutError, ValueError) as exc:
+            if isinstance(bus._refusal, ssl.SSLError):
+                raise ForbiddenError(_not_trusted(url, bus._refusal)) from exc
+            if bus._refusal is not None:
+                raise ForbiddenError(_not_let_in(url, identity)) from exc
             raise BusError(
                 f"cannot reach the bus at {url} ({exc or type(exc).__name__}): is nats-server "
                 "running there? Without --bus and MLMS_BUS_URL an embedded one is used; "
                 "`mlmodelscope up` keeps one running on this machine"
             ) from exc
         return bus
+
+    async def _connect(self, servers: list[str], identity: Identity) -> None:
+        """Connect, once and for all: nats-py itself tries on for ever, also where it is refused."""
+        connecting = asyncio.ensure_future(
+            self._client.connect(
+                servers,  # type: ignore[arg-type]
+                name=self.name,
+                connect_timeout=2,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type]
+                ping_interval=20,
+                error_cb=self._heard_error,
+                disconnected_cb=self._lost,
+                reconnected_cb=self._regained,
+                **identity.options(),
+            )
+        )
+        refused = asyncio.ensure_future(self._refused.wait())
+        both = [connecting, refused]
+        await asyncio.wait(both, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
+        refused.cancel()
+        if connecting.done():
+            connecting.result()
+            return
+        connecting.cancel()
+        await self._client.close()
+        raise self._refusal or TimeoutError
 
     @property
     def connected(self) -> bool:
@@ -166,8 +196,12 @@ class Bus:
         self, subject: str, message: Message, /, *replies: type[Message], timeout_s: float = 5.0
     ) -> Message:
         """Ask, and return the answer, which must be one of `replies`."""
+        place = subject
+        if subject.startswith(subjects.REQUESTS):
+            place = subjects.asked_by(subject, asker_of(message) or self.user)
         try:
-            reply = await self._client.request(subject, encode(message), timeout=timeout_s)
+            asking = self._client.request(place, encode(message), timeout=timeout_s)
+            reply = await self._unless_denied(place, asking)
         except nats.errors.NoRespondersError as exc:
             text = f"{_answers(subject)} on {self.url}"
             raise NoAnswerError(subject, 0.0, text) from exc
@@ -192,9 +226,10 @@ class Bus:
             self._client, name=name, version="1.0.0", queue_group=name
         )
         for subject, handler in endpoints.items():
+            asked = subject.startswith(subjects.REQUESTS)
             await service.add_endpoint(
                 name=subject.rsplit(".", 1)[-1],
-                subject=subject,
+                subject=subjects.asked_by(subject, "*") if asked else subject,
                 handler=self._answering(handler),
             )
         self._micro.append(service)
@@ -211,12 +246,15 @@ class Bus:
 
     async def _answer(self, handler: Handler, request: nats.micro.Request) -> None:
         try:
+            not_republished(request.headers)
             message = decode(request.data)
         except ProtocolError as exc:
             self.counters["undecodable"] += 1
             await request.respond(encode(Undecodable(text=str(exc))))
             return
         try:
+            if request.subject.startswith(subjects.REQUESTS):
+                ASKED_BY.set(_true_asker(request.subject, message))
             reply = await handler(message)
         except MLModelScopeError as exc:
             log.warning("request failed", extra={"subject": request.subject, "error": str(exc)})
@@ -271,12 +309,38 @@ class Bus:
     async def objects(self, store: str = subjects.OBJECTS) -> Objects:
         """An object store, for what is too large for a message: inputs for a week, or models."""
         with mapped(store):
-            return Objects(await self._js.object_store(store), self._js)
+            return Objects(await self._js.object_store(store), self._js, store)
 
     # ---------------------------------------------------------------- what NATS tells us
 
+    async def _unless_denied(self, place: str, asking: Awaitable[Msg]) -> Msg:
+        """The answer; at once ForbiddenError where the bus does not let us ask there."""
+        if not self._secured:
+            return await asking
+        denied: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._denials[place.lower()] = denied
+        asked = asyncio.ensure_future(asking)
+        try:
+            await asyncio.wait([asked, denied], return_when=asyncio.FIRST_COMPLETED)
+            return (denied if denied.done() else asked).result()
+        finally:
+            asked.cancel()
+            self._denials.pop(place.lower(), None)
+
     async def _heard_error(self, exc: Exception) -> None:
         self.counters["bus_errors"] += 1
+        if isinstance(exc, ssl.SSLError) or _unknown_user(exc):
+            self._refusal = exc
+            self._refused.set()
+        if violated := _VIOLATION.search(str(exc)):
+            self.counters["denied"] += 1
+            log.warning("the bus does not allow it", extra={"subject": violated[1]})
+            waiting = self._denials.get(violated[1].lower())
+            if waiting is not None and not waiting.done():
+                text = f"the bus does not let {self.user} publish to {violated[1]}"
+                waiting.set_exception(
+                    ForbiddenError(f"{text}: are the credentials the right ones?")
+                )
         if isinstance(exc, nats.errors.SlowConsumerError):
             self.counters["dropped"] += 1
         log.debug("bus error", extra={"error": repr(exc)})
@@ -319,6 +383,14 @@ class Subscription:
             pass  # the connection is gone, and the subscription with it
 
 
+def _true_asker(subject: str, message: Message) -> str:
+    """Whose request it is: the subject says it, and the message must say the same."""
+    who, said = subjects.asker(subject), asker_of(message)
+    if said and said != who:
+        raise ForbiddenError(f"the request says it is by {said!r}, and was asked by {who!r}")
+    return who
+
+
 COLLECTORS = {
     subjects.HISTORY,
     subjects.EVALUATION,
@@ -350,6 +422,36 @@ def _answers(subject: str) -> str:
         return "no collector is running"
     parts = subject.split(".")
     return f"no node {parts[3]} is running" if parts[2] == "node" else "no coordinator is running"
+
+
+_VIOLATION = re.compile(r'[Pp]ermissions [Vv]iolation for [Pp]ublish to "([^"]+)"')
+
+
+def _not_trusted(url: str, exc: ssl.SSLError) -> str:
+    """What to tell who cannot tell whether the server is the right one."""
+    reason = getattr(exc, "verify_message", "") or exc.reason or str(exc)
+    return (
+        f"the bus at {url} shows a certificate that is not trusted ({reason}): the credentials "
+        "file (--credentials, MLMS_CREDENTIALS) names the authority to trust; is it this bus's?"
+    )
+
+
+def _unknown_user(exc: Exception) -> bool:
+    """Whether a server does not know who connects: nats-py has a type for it, and its text."""
+    said = str(exc).lower()
+    return isinstance(exc, nats.errors.AuthorizationError) or "authorization violation" in said
+
+
+def _not_let_in(url: str, identity: Identity) -> str:
+    """What to tell who has no credentials, or not the right ones."""
+    if not identity.seed:
+        return (
+            f"the bus at {url} lets in only whom it knows: name a credentials file with "
+            "--credentials or MLMS_CREDENTIALS (`mlmodelscope secrets` makes them)"
+        )
+    return (
+        f"the bus at {url} does not know the {identity.role} {identity.user} of these credentials"
+    )
 
 
 async def _someone_listens(servers: list[str], patience_s: float) -> None:

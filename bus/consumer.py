@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import nats.errors
@@ -52,6 +52,15 @@ class Received:
         await self._msg.in_progress()
 
 
+def not_republished(headers: Mapping[str, str] | None) -> None:
+    """ProtocolError where a server says it: this is a stored message, sent to a reply subject.
+
+    Who may read a stream could have it answer on a subject where it may not speak itself.
+    """
+    if headers and "Nats-Stream" in headers:
+        raise ProtocolError(f"republished from the stream {headers['Nats-Stream']}")
+
+
 class Consumer:
     """Pulls, decodes and hands on batches; at most `batch` messages wait here."""
 
@@ -76,6 +85,7 @@ class Consumer:
     async def start(self, filters: list[str], ack_wait_s: float) -> None:
         """Create the consumer if it is not there, and begin."""
         config = api.ConsumerConfig(
+            name=self._durable,  # with it, the filter stands in the subject, for permissions
             durable_name=self._durable,
             ack_policy=api.AckPolicy.EXPLICIT,
             ack_wait=ack_wait_s,
@@ -161,6 +171,7 @@ class Consumer:
 
     async def _read(self, msg: Msg) -> Received | None:
         try:
+            not_republished(msg.headers)
             message = decode(msg.data)
         except ProtocolError as exc:
             await self._bury(msg, str(exc))

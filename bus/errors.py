@@ -4,6 +4,7 @@ MLModelScopeError
 ├── BusError               the bus is not there, or did not answer
 │   ├── NoAnswerError      nobody answered in time
 │   ├── ServiceError       a service understood a request and could not do it
+│   ├── ForbiddenError     the bus, or a service, does not let this user do it
 │   ├── StaleError         a compare-and-set met a newer revision
 │   └── BusFullError       a stream has no room left
 ├── ProtocolError          bytes that are no message of ours
@@ -51,6 +52,12 @@ class ServiceError(BusError):
     def __init__(self, kind: str, text: str) -> None:
         self.kind = kind
         super().__init__(text)
+
+
+class ForbiddenError(BusError):
+    """The bus, or a service, does not let this user do what it asked."""
+
+    kind = "forbidden"
 
 
 class StaleError(BusError):

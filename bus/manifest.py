@@ -294,9 +294,10 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     attributes: dict[str, Any] = {}
     """Anything else: training_dataset, parameters …"""
     visibility: Literal["public", "private"] = "public"
-    """private: seen and used by its owner only."""
+    """private: seen and used by its owner and the members of its groups only."""
     owner: str = ""
     """Empty: who publishes it."""
+    groups: list[str] = []
     hidden: bool = False
     """Found by its name, and not listed."""
 
@@ -353,4 +354,5 @@ class DatasetManifest(
     attributes: dict[str, Any] = {}
     visibility: Literal["public", "private"] = "public"
     owner: str = ""
+    groups: list[str] = []
     hidden: bool = False

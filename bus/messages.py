@@ -273,6 +273,28 @@ class Cancel(Message, frozen=True, kw_only=True):
     user: str = "anonymous"
 
 
+class ListFacts(Message, frozen=True, kw_only=True):
+    """What was told of my evaluation so far? Answered by Facts, on `request.told`.
+
+    For who missed some of it: from the stream, so also of an evaluation that still runs. first:
+    how many of them to pass over.
+    """
+
+    evaluation_id: str
+    user: str = "anonymous"
+    first: int = 0
+
+
+class Facts(Message, frozen=True, kw_only=True):
+    """Facts of one evaluation, each one encoded message, in the order they were told.
+
+    next_first asks for more (0: no more).
+    """
+
+    facts: list[bytes]
+    next_first: int = 0
+
+
 class Done(Message, frozen=True, kw_only=True):
     """What was asked has been done (or there was nothing to do: `text` says so)."""
 
@@ -567,6 +589,8 @@ class JobStarted(Fact, frozen=True, kw_only=True):
     weights: str = "trained"
     claims: list[Claim] = []
     """What the model's author says of it: every result is shown against them."""
+    readers: list[str] = []
+    """Who may see what comes of it: users, and groups as `group:NAME`; none: everyone."""
     recording: Recording | None = None
 
 
@@ -1127,6 +1151,8 @@ MESSAGES: tuple[type[Message], ...] = (
     Accepted,
     Refused,
     Cancel,
+    ListFacts,
+    Facts,
     Done,
     Fits,
     Fitting,
@@ -1174,6 +1200,12 @@ MESSAGES: tuple[type[Message], ...] = (
     Failed,
 )
 """Every message there is: what the codec can read and the documentation lists."""
+
+
+def asker_of(message: Message) -> str:
+    """Who a request says that it is by; empty where it does not say."""
+    return "" if isinstance(message, ListHistory) else getattr(message, "user", "")
+
 
 JOB_FACTS: tuple[type[Fact], ...] = (
     JobStarted,

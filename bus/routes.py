@@ -21,6 +21,7 @@ from bus.messages import (
     Job,
     JobRecord,
     ListDatasets,
+    ListFacts,
     ListHistory,
     ListModels,
     ListNodes,
@@ -57,7 +58,8 @@ TO_NODE = "NATS request/reply"
 
 
 def _asked(kind: type[Message], subject: str, of: str, *answers: str) -> Route:
-    return Route((kind,), "client", of, subject, REQUEST.format(of), answers)
+    place = s.asked_by(subject, "<user>")
+    return Route((kind,), "client", of, place, REQUEST.format(of), answers)
 
 
 def _told(kind: type[Message], sender: str, subject: str, *answers: str) -> Route:
@@ -75,6 +77,7 @@ ROUTES: tuple[Route, ...] = (
     _kept(Datasets, "coordinator", s.DATASETS_BUCKET, "<name>.<version>", "coordinator"),
     _asked(Evaluate, s.EVALUATE, "coordinator", "Accepted", "Refused"),
     _asked(Cancel, s.CANCEL, "coordinator", "Done", "Refused"),
+    _asked(ListFacts, s.TOLD, "coordinator", "Facts"),
     _asked(Fits, s.FITS, "coordinator", "Fitting", "Refused"),
     _asked(ListNodes, s.NODES, "coordinator", "Nodes"),
     _asked(ListModels, s.MODELS, "coordinator", "Models"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 ROOT = "mlms.v1"
+REQUESTS = f"{ROOT}.request."
 
 # Requests, answered by any one of the coordinators (queue group) …
 EVALUATE = f"{ROOT}.request.evaluate"
@@ -16,12 +17,18 @@ DATASETS = f"{ROOT}.request.datasets"
 PUBLISH = f"{ROOT}.request.publish"
 UNPUBLISH = f"{ROOT}.request.unpublish"
 OPEN = f"{ROOT}.request.open"
+TOLD = f"{ROOT}.request.told"
 # … or of the collectors.
 HISTORY = f"{ROOT}.request.history"
 EVALUATION = f"{ROOT}.request.evaluation"
 TIMELINE = f"{ROOT}.request.timeline"
 DELETE = f"{ROOT}.request.delete"
 CLOCK = f"{ROOT}.request.clock"
+"""A request goes to one of these with its asker behind it (`asked_by`): nats-server lets nobody
+publish behind another's name, so the name that stands there is true."""
+
+IMPORTED = "imported"
+"""Who tells the facts of what was measured elsewhere."""
 
 # Streams: name -> the subjects that it keeps.
 JOBS_STREAM, JOBS = "MLMS_JOBS", f"{ROOT}.job.>"
@@ -85,9 +92,19 @@ def fact(sender: str, user: str, evaluation_id: str, kind: str) -> str:
     return f"{ROOT}.fact.{sender}.{token(user)}.{evaluation_id}.{kind}"
 
 
-def facts_of(evaluation_id: str) -> str:
+def asked_by(subject: str, user: str) -> str:
+    """Where a user asks what is answered on `subject`; `*`: where everyone does."""
+    return f"{subject}.{user}"
+
+
+def asker(subject: str) -> str:
+    """Who asked on this subject."""
+    return subject.rsplit(".", 1)[-1]
+
+
+def facts_of(evaluation_id: str, user: str = "*") -> str:
     """Every fact of one evaluation, whoever tells it."""
-    return f"{ROOT}.fact.*.*.{evaluation_id}.*"
+    return f"{ROOT}.fact.*.{user}.{evaluation_id}.*"
 
 
 def facts_of_kind(kind: str) -> str:

@@ -8,6 +8,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from bus import codec
+from bus.connection import ASKED_BY
+from bus.errors import ForbiddenError
+from bus.groups import Groups
 from bus.messages import (
     ClockRead,
     Delete,
@@ -23,6 +26,7 @@ from bus.messages import (
     TimelineChunk,
     Undecodable,
 )
+from bus.readers import names_of
 from collector.assembler import Assembler
 from collector.records import history_row, winning_attempts
 from collector.store import Store
@@ -38,8 +42,8 @@ SHOWN = 6
 class Answers:
     """One handler a question. What there is not is NotFound, with what is nearest."""
 
-    def __init__(self, store: Store, assembler: Assembler) -> None:
-        self._store, self._assembler = store, assembler
+    def __init__(self, store: Store, assembler: Assembler, groups: Groups) -> None:
+        self._store, self._assembler, self._groups = store, assembler, groups
 
     async def history(self, question: Message) -> Message:
         """A page of past evaluations."""
@@ -53,6 +57,7 @@ class Answers:
             "state": question.state,
         }
         where: Document = {key: text for key, text in asked.items() if text}
+        where |= self._seen()
         if question.before_ns:
             where["at_ns"] = {"$lt": min(question.before_ns, 2**63 - 1)}
         limit = min(max(question.limit, 1), LARGEST_PAGE)
@@ -146,6 +151,10 @@ class Answers:
         evaluation = await self._resolve(question.evaluation_id)
         if isinstance(evaluation, NotFound):
             return evaluation
+        owner, who = evaluation.get("user") or question.user, question.user
+        if owner != who:
+            text = f"evaluation {evaluation['_id']} is {owner}'s, not {who}'s: nothing is deleted"
+            raise ForbiddenError(text)
         await self._store.forget(evaluation["_id"])
         return Done(text=f"evaluation {evaluation['_id']} is deleted")
 
@@ -155,16 +164,23 @@ class Answers:
             return _wrong(question, ReadClock)
         return ClockRead(reference=f"collector@{socket.gethostname()}", now_ns=time.time_ns())
 
+    def _seen(self) -> Document:
+        """What whoever asks may see: what everyone may, and what it is a reader of."""
+        who = ASKED_BY.get()
+        mine = [{"readers": {"$in": names_of(who, self._groups.of(who))}}, {"user": who}]
+        return {"$or": [{"readers": {"$in": [None, []]}}, *mine]}
+
     async def _resolve(self, asked: str) -> Document | NotFound:
         """The evaluation that an id, the beginning of one, or `last` means."""
         if asked == "last":
-            names = await self._store.beginning("", 1)
+            names = await self._store.beginning("", 1, self._seen())
         else:
-            exact = await self._store.one("evaluations", {"_id": asked})
+            exact = await self._store.one("evaluations", {"_id": asked, **self._seen()})
             if exact is not None:
                 return exact
             long_enough = len(asked) >= SHORTEST_PREFIX
-            names = await self._store.beginning(asked, SHOWN) if long_enough else []
+            seen = self._seen()
+            names = await self._store.beginning(asked, SHOWN, seen) if long_enough else []
         if len(names) > 1:
             text = f"several evaluations begin with {asked!r}: give more of its digits"
             return NotFound(text=text, nearest=names)
@@ -172,7 +188,7 @@ class Answers:
         return found or await self._not_found(asked)
 
     async def _not_found(self, asked: str) -> NotFound:
-        known = await self._store.beginning("", LARGEST_PAGE)
+        known = await self._store.beginning("", LARGEST_PAGE, self._seen())
         deleted = bool(await self._store.forgotten([asked]))
         if asked == "last" or not (known or deleted):
             return NotFound(text="nothing has been evaluated yet: there is no history")

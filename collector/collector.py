@@ -12,6 +12,7 @@ from bus import subjects
 from bus.connection import Bus
 from bus.consumer import Consumer, Received
 from bus.errors import StoreError
+from bus.groups import Groups
 from bus.service import Service
 from collector.answers import Answers
 from collector.assembler import Assembler
@@ -34,7 +35,8 @@ class Settings:
 
     grace_s: how long an ended evaluation's missing spans are waited for. keep_days: how long
     evaluations are kept; 0 is for ever. otlp_endpoint: where every timeline is pushed to as
-    OTLP. otlp_allow: a comma list of the hosts that a request may name for its own.
+    OTLP. otlp_allow: a comma list of the hosts that a request may name for its own. groups: a
+    file of who is in which group (bus/groups.py), for what is private.
     """
 
     mongo_url: str
@@ -43,6 +45,7 @@ class Settings:
     keep_days: float = 0.0
     otlp_endpoint: str = ""
     otlp_allow: str = ""
+    groups: str = ""
 
 
 class Collector(Service):
@@ -59,7 +62,7 @@ class Collector(Service):
         )
         self._assembler = Assembler(self._store, self.counters, self._push)
         self._intake = Intake(self._store, self.counters, settings.grace_s, self._assembler.ended)
-        self._answers = Answers(self._store, self._assembler)
+        self._answers = Answers(self._store, self._assembler, Groups(settings.groups))
         self._stopping = asyncio.Event()
         self._consumers: list[Consumer] = []
         self._tasks: list[asyncio.Task[None]] = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from bus import codec
+from bus import codec, subjects
 from bus.consumer import Received
 from bus.messages import (
     EvaluationFailed,
@@ -16,6 +17,7 @@ from bus.messages import (
     RunMeasured,
     SpansRecorded,
 )
+from bus.senders import CLIENT, forged, sender_of, user_of
 from collector.records import (
     Ended,
     Update,
@@ -26,6 +28,8 @@ from collector.records import (
     spans_document,
 )
 from collector.store import Store
+
+log = logging.getLogger(__name__)
 
 NS = 1_000_000_000
 
@@ -41,6 +45,7 @@ class Intake:
 
     async def facts(self, received: Sequence[Received]) -> None:
         """Store facts and bring their evaluations up to date."""
+        received = await self._true(received)
         told = [(r, r.message) for r in received if isinstance(r.message, Fact | Ended)]
         self._counters["unexpected"] += len(received) - len(told)
         gone = await self._store.forgotten(fact.evaluation_id for _, fact in told)
@@ -76,7 +81,7 @@ class Intake:
 
     async def recorded(self, received: Sequence[Received]) -> None:
         """Store batches of spans and of metrics."""
-        messages = [(r, r.message) for r in received]
+        messages = [(r, r.message) for r in await self._true(received)]
         gone = await self._store.forgotten(
             m.evaluation_id for _, m in messages if isinstance(m, SpansRecorded | MetricsRecorded)
         )
@@ -96,6 +101,27 @@ class Intake:
         self._counters["duplicates"] += len(spans) - len(new)
         samples = [metrics_document(m, r.data) for r, m in metrics if m.evaluation_id not in gone]
         self._count("metrics", len(samples), len(await self._store.insert("metrics", samples)))
+
+    async def _true(self, received: Sequence[Received]) -> list[Received]:
+        """Those that come from whom they say, and a client's only of what is its own."""
+        true = []
+        for each in received:
+            why = forged(each.subject, each.message) or await self._foreign(each)
+            if not why:
+                true.append(each)
+                continue
+            self._counters["forged"] += 1
+            log.warning("not taken", extra={"subject": each.subject, "error": why})
+        return true
+
+    async def _foreign(self, received: Received) -> str:
+        """Whether a client tells something of another's evaluation."""
+        if sender_of(received.subject) not in (CLIENT, subjects.IMPORTED):
+            return ""
+        name = getattr(received.message, "evaluation_id", "")
+        known = await self._store.one("evaluations", {"_id": name})
+        owner, user = (known or {}).get("user", ""), user_of(received.subject)
+        return f"evaluation {name} is {owner}'s, not {user}'s" if owner not in ("", user) else ""
 
     def _count(self, what: str, given: int, known: int) -> None:
         self._counters[what] += given - known

@@ -116,6 +116,7 @@ def evaluation_updates(subject: str, fact: Fact | Ended, due_ns: int) -> Iterato
         latest = min(fact.attempt, LARGEST)
         fields = {name: getattr(fact, name) for name in (*started, "node_id")}
         fields["origin"] = "imported" if fact.recording else "measured"
+        fields["readers"] = fact.readers
         # An older attempt that is told again does not overwrite a newer one.
         yield {**whose, "latest": {"$lte": latest}}, {"$set": {**fields, "latest": latest}}, False
     elif isinstance(fact, RunMeasured) and fact.first_query == 0 and fact.last:

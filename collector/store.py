@@ -167,9 +167,10 @@ class Store:
         like = {key: _whole(text) if _is_name(key, text) else text for key, text in where.items()}
         return await self.find("evaluations", like, sort=[("at_ns", -1)], limit=limit)
 
-    async def beginning(self, prefix: str, limit: int) -> list[str]:
-        """The ids of evaluations that begin so, newest first."""
-        where = {"_id": {"$regex": f"^{re.escape(prefix)}"}} if prefix else {}
+    async def beginning(self, prefix: str, limit: int, seen: Document | None = None) -> list[str]:
+        """The ids of evaluations that begin so, of those that may be seen, newest first."""
+        where: Document = {"_id": {"$regex": f"^{re.escape(prefix)}"}} if prefix else {}
+        where |= seen or {}
         found = await self.find(
             "evaluations", where, sort=[("at_ns", -1)], limit=limit, fields=["_id"]
         )

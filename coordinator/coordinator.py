@@ -13,10 +13,11 @@ from typing import Any
 from bus import subjects
 from bus.buckets import Watch
 from bus.clock_watch import ClockWatch
-from bus.codec import pack_rows
+from bus.codec import encode, pack_rows
 from bus.connection import Bus
 from bus.consumer import Consumer, Received
 from bus.errors import BusError, MLModelScopeError
+from bus.groups import Groups
 from bus.messages import (
     LEVELS,
     Cancel,
@@ -25,11 +26,13 @@ from bus.messages import (
     Done,
     Evaluate,
     EvaluationRecord,
+    Facts,
     Fits,
     Fitting,
     JobFailed,
     JobFinished,
     ListDatasets,
+    ListFacts,
     ListModels,
     ListNodes,
     Message,
@@ -46,6 +49,7 @@ from bus.messages import (
     Undecodable,
     Unpublish,
 )
+from bus.senders import forged
 from bus.service import Service
 from coordinator.admission import admit, candidates, no_nodes
 from coordinator.attempts import Attempts, accepted
@@ -63,6 +67,7 @@ from manifests.zoo import Zoo, zoo_folder
 log = logging.getLogger(__name__)
 
 APPLICATION = LEVELS.index("application")
+PAGE_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +75,12 @@ class Settings:
     """sweep_s: how often everything is looked at, beside what is heard of at once.
 
     home: the data folder, whose lists of libraries' models win over the shipped ones.
+    groups: a file of who is in which group (bus/groups.py), for private models.
     """
 
     sweep_s: float = 2.0
     home: str = ""
+    groups: str = ""
 
 
 class Coordinator(Service):
@@ -85,9 +92,10 @@ class Coordinator(Service):
         super().__init__()
         self._bus, self._settings = bus, settings or Settings()
         self._registry, self._board = Registry(), Board()
-        self._shelf = Shelf(self.counters, Zoo(zoo_folder(self._settings.home)))
+        groups = Groups(self._settings.groups)
+        self._shelf = Shelf(self.counters, Zoo(zoo_folder(self._settings.home)), groups.of)
         self._catalog = self._shelf.catalog
-        self._datasets = DatasetShelf(self.counters)
+        self._datasets = DatasetShelf(self.counters, groups.of)
         self._attempts = Attempts(bus, self._board, self._registry, self.counters)
         self._sweep = Sweep(self._attempts, self._board, self._registry, self._catalog)
         self._watches: list[Watch] = []
@@ -116,6 +124,7 @@ class Coordinator(Service):
             {
                 subjects.EVALUATE: self._evaluate,
                 subjects.CANCEL: self._cancel,
+                subjects.TOLD: self._told,
                 subjects.FITS: self._fits,
                 subjects.NODES: self._nodes,
                 subjects.MODELS: self._models,
@@ -207,7 +216,10 @@ class Coordinator(Service):
 
     async def _heard_one(self, received: Received) -> None:
         try:
-            if isinstance(received.message, JobFinished | JobFailed):
+            if why := forged(received.subject, received.message):
+                self.counters["forged"] += 1
+                log.warning("not taken", extra={"subject": received.subject, "error": why})
+            elif isinstance(received.message, JobFinished | JobFailed):
                 await self._attempts.heard(received.message)
         except BusError as exc:
             log.warning("fact put back", extra={"subject": received.subject, "error": str(exc)})
@@ -262,12 +274,25 @@ class Coordinator(Service):
         if record is None:
             text = f"there is no evaluation {evaluation_id[:40]!r}: expected the whole id of one"
             return Refused(evaluation_id=evaluation_id, kind="bad_request", text=text)
+        if record.request.user != request.user:
+            text = f"evaluation {evaluation_id} is {record.request.user}'s: expected its owner"
+            return Refused(evaluation_id=evaluation_id, kind="forbidden", text=text)
         if record.state == "running":
             await self._attempts.cancel(record, f"cancelled by {request.user}")
             record = await self._board.evaluation(evaluation_id) or record
             if record.state == "cancelled":
                 return Done(text=f"evaluation {evaluation_id} is cancelled")
         return Done(text=f"evaluation {evaluation_id} was {record.state} already")
+
+    async def _told(self, request: Message) -> Message:
+        if not isinstance(request, ListFacts):
+            return _not("ListFacts", request)
+        name = request.evaluation_id
+        if not name.isalnum():
+            return Facts(facts=[])
+        subject = subjects.facts_of(name, request.user)
+        told = await self._bus.replay(subjects.FACTS_STREAM, subject)
+        return page_of(told, max(request.first, 0))
 
     async def _fits(self, request: Message) -> Message:
         if not isinstance(request, Fits):
@@ -348,6 +373,19 @@ class Coordinator(Service):
 
 def _not(expected: str, got: Message) -> Undecodable:
     return Undecodable(text=f"expected {expected}, got {type(got).__name__}")
+
+
+def page_of(told: list[Message], first: int) -> Facts:
+    """The facts from number `first` on, as many as fit into a message."""
+    page: list[bytes] = []
+    size = 0
+    for number, fact in enumerate(told[first:], first):
+        data = encode(fact)
+        if page and size + len(data) > PAGE_BYTES:
+            return Facts(facts=page, next_first=number)
+        page.append(data)
+        size += len(data)
+    return Facts(facts=page)
 
 
 def _route_span(

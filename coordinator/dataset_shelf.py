@@ -12,8 +12,10 @@ from bus.connection import Bus
 from bus.errors import MLModelScopeError, UnknownNameError
 from bus.messages import DatasetManifest, Datasets, Done, Publish, Refused, Unpublish
 from coordinator.published import CHANGED, Published
+from coordinator.shelf import not_yours
 from manifests.datasets import Datasets as Known
 from manifests.datasets import check_dataset, shipped_datasets
+from manifests.runnable import GroupsOf, in_no_group
 from manifests.version import normalise
 
 log = logging.getLogger(__name__)
@@ -22,8 +24,8 @@ log = logging.getLogger(__name__)
 class DatasetShelf:
     """What was published; `known` is what it says now."""
 
-    def __init__(self, counters: Counter[str]) -> None:
-        self.known = Known()
+    def __init__(self, counters: Counter[str], groups: GroupsOf = in_no_group) -> None:
+        self.known = Known(groups=groups)
         self._published = Published[DatasetManifest](
             subjects.DATASETS_BUCKET,
             self.known,
@@ -49,6 +51,8 @@ class DatasetShelf:
         except MLModelScopeError as exc:
             return Refused(kind="manifest", text=str(exc))
         dataset = replace(dataset, owner=dataset.owner or request.user)
+        if dataset.owner != request.user:
+            return Refused(kind="manifest", text=not_yours(dataset.owner, request.user))
         title = f"dataset {dataset.name} {dataset.version}"
         answers: list[Done | Refused] = []
 

@@ -13,6 +13,7 @@ from bus.errors import MLModelScopeError, UnknownNameError
 from bus.messages import Done, Manifest, Models, Publish, Refused, Unpublish
 from coordinator.published import CHANGED, Published
 from manifests.catalog import Catalog, check, not_runnable, shipped
+from manifests.runnable import GroupsOf, in_no_group
 from manifests.version import normalise
 from manifests.zoo import Zoo
 
@@ -22,9 +23,9 @@ log = logging.getLogger(__name__)
 class Shelf:
     """What was published; `catalog` is what it says now."""
 
-    def __init__(self, counters: Counter[str], zoo: Zoo) -> None:
+    def __init__(self, counters: Counter[str], zoo: Zoo, groups: GroupsOf = in_no_group) -> None:
         self._zoo = zoo
-        self.catalog = Catalog(zoo=zoo)
+        self.catalog = Catalog(zoo=zoo, groups=groups)
         self._published = Published[Manifest](
             subjects.MANIFESTS_BUCKET,
             self.catalog,
@@ -54,6 +55,8 @@ class Shelf:
         except MLModelScopeError as exc:
             return Refused(kind="manifest", text=str(exc))
         manifest = replace(manifest, owner=manifest.owner or request.user)
+        if manifest.owner != request.user:
+            return Refused(kind="manifest", text=not_yours(manifest.owner, request.user))
         title = f"{manifest.name} {manifest.version} for {manifest.framework.name}"
         answers: list[Done | Refused] = []
 
@@ -141,6 +144,11 @@ def _variant(manifest: Manifest) -> tuple[str, str, str, str]:
     name, framework = manifest.name.casefold(), manifest.framework.name.casefold()
     owner = manifest.owner if manifest.visibility == "private" else ""
     return name, manifest.version, framework, owner
+
+
+def not_yours(owner: str, user: str) -> str:
+    """What to tell who publishes in somebody else's name."""
+    return f"owner: expected {user}, who publishes it, or nothing (got {owner})"
 
 
 def _owned(manifest: Manifest, request: Unpublish) -> Manifest | Refused:

@@ -34,7 +34,8 @@ version {protocol}: the `v1` in every subject. Names in subjects (`<node>`, `<us
 letters, digits, `-` and `_` only; anything else becomes `-`.
 
 **To get an evaluation done**: choose an `evaluation_id` (32 hexadecimal digits), subscribe to
-`mlms.v1.fact.*.*.<evaluation_id>.*`, send `Evaluate` as a request to `mlms.v1.request.evaluate`,
+`mlms.v1.fact.*.<user>.<evaluation_id>.*`, send `Evaluate` as a request to
+`mlms.v1.request.evaluate.<user>` (whose `user` must be the same, and is `anonymous` if left out),
 and listen until `EvaluationFinished` or `EvaluationFailed` arrives.
 [examples/publish_request.py](../examples/publish_request.py) does this in about 20 lines,
 [examples/javascript-client](../examples/javascript-client/README.md) in JavaScript, with care: the

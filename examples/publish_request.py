@@ -11,9 +11,10 @@ import nats
 async def main(url: str, model: str) -> None:
     bus = await nats.connect(url)
     evaluation_id = uuid.uuid4().hex
-    facts = await bus.subscribe(f"mlms.v1.fact.*.*.{evaluation_id}.*")
+    facts = await bus.subscribe(f"mlms.v1.fact.*.anonymous.{evaluation_id}.*")
     request = {"type": "Evaluate", "evaluation_id": evaluation_id, "model": model, "queries": 20}
-    reply = await bus.request("mlms.v1.request.evaluate", msgpack.packb(request), timeout=10)
+    ask = "mlms.v1.request.evaluate.anonymous"
+    reply = await bus.request(ask, msgpack.packb(request), timeout=10)
     print(msgpack.unpackb(reply.data))
     async for message in facts.messages:
         fact = msgpack.unpackb(message.data)

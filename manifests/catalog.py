@@ -19,7 +19,7 @@ from manifests.ordered import Ordered
 from manifests.original import modernise
 from manifests.reading import MAX_BYTES, Document, Fault, parse, write
 from manifests.rules import wrong_values
-from manifests.runnable import not_runnable, seen_by
+from manifests.runnable import GroupsOf, in_no_group, not_runnable, seen_by
 from manifests.version import key, normalise, parse_reference
 
 PACKAGE_URL = "package://mlmodelscope/manifests/models/"
@@ -125,8 +125,14 @@ class Catalog:
     added under the same name, version and framework stands in the place of its models.
     """
 
-    def __init__(self, manifests: Iterable[Manifest] = (), zoo: Library | None = None) -> None:
+    def __init__(
+        self,
+        manifests: Iterable[Manifest] = (),
+        zoo: Library | None = None,
+        groups: GroupsOf = in_no_group,
+    ) -> None:
         self._by_name: dict[str, Ordered] = defaultdict(Ordered)
+        self._groups = groups
         self._zoo, self._met = zoo, set[str]()
         for manifest in manifests:
             self.add(manifest)
@@ -148,7 +154,7 @@ class Catalog:
         """Every name, as its newest version writes it."""
         for name in self._zoo.names() if self._zoo is not None else ():
             self._meet(name)
-        firsts = (_first_seen(known, user) for known in self._by_name.values())
+        firsts = (self._first_seen(known, user) for known in self._by_name.values())
         return sorted((m.name for m in firsts if m is not None), key=str.casefold)
 
     def all(self, user: str | None = None) -> list[Manifest]:
@@ -157,15 +163,15 @@ class Catalog:
             manifest
             for name in self.names(user)
             for manifest in self._by_name[name.casefold()].all()
-            if seen_by(manifest, user)
+            if self._sees(user, manifest)
         ]
 
     def versions(self, reference: str, user: str | None = None) -> list[Manifest]:
         """Every manifest that a `name` or `name@range` means, newest first."""
         known, wanted = self._known(reference, user)
-        met = [m for m in known.within(wanted) if seen_by(m, user)]
+        met = [m for m in known.within(wanted) if self._sees(user, m)]
         if not met:
-            raise _unmet(known, wanted, user)
+            raise self._unmet(known, wanted, user)
         return met
 
     def candidates(
@@ -183,21 +189,36 @@ class Catalog:
             met = (
                 manifest
                 for manifest in known.within(text)
-                if seen_by(manifest, user) and (narrow is None or narrow(manifest.framework.name))
+                if self._sees(user, manifest)
+                and (narrow is None or narrow(manifest.framework.name))
             )
             if found := _newest_runnable(met):
                 return found
-        raise _unmet(known, text, user)
+        raise self._unmet(known, text, user)
 
     def resolve(self, reference: str, user: str | None = None) -> Manifest:
         """The newest runnable version that `name` or `name@range` means."""
         return self.candidates(reference, user=user)[0]
 
+    def _sees(self, user: str | None, manifest: Manifest) -> bool:
+        return seen_by(manifest, user, self._groups)
+
+    def _first_seen(self, known: Ordered, user: str | None) -> Manifest | None:
+        return next((manifest for manifest in known.all() if self._sees(user, manifest)), None)
+
+    def _unmet(self, known: Ordered, wanted: str, user: str | None) -> UnmetVersionError:
+        there = [manifest for manifest in known.all() if self._sees(user, manifest)]
+        versions = list(dict.fromkeys(manifest.version for manifest in there))
+        text = ", ".join(versions[:SHOWN_VERSIONS])
+        if len(versions) > SHOWN_VERSIONS:
+            text += f" and {len(versions) - SHOWN_VERSIONS} more"
+        return UnmetVersionError(f"no version of {there[0].name} meets {wanted}; there is: {text}")
+
     def _known(self, reference: str, user: str | None) -> tuple[Ordered, str]:
         name, wanted = parse_reference(reference)
         self._meet(name)
         known = self._by_name.get(name.casefold())
-        if known is None or _first_seen(known, user) is None:
+        if known is None or self._first_seen(known, user) is None:
             raise UnknownNameError("model", name, self.names(user))
         return known, wanted
 
@@ -209,10 +230,6 @@ class Catalog:
         if (manifest := self._zoo.find(name)) is not None:
             self._met.add(name)
             self._by_name[name].add(manifest, unless_held=True)
-
-
-def _first_seen(known: Ordered, user: str | None) -> Manifest | None:
-    return next((manifest for manifest in known.all() if seen_by(manifest, user)), None)
 
 
 def _newest_runnable(met: Iterator[Manifest]) -> list[Manifest]:
@@ -228,15 +245,6 @@ def _newest_runnable(met: Iterator[Manifest]) -> list[Manifest]:
     if first is not None and not found:
         raise NotRunnableError(f"{first.name} {first.version}: {not_runnable(first)}")
     return found
-
-
-def _unmet(known: Ordered, wanted: str, user: str | None) -> UnmetVersionError:
-    there = [manifest for manifest in known.all() if seen_by(manifest, user)]
-    versions = list(dict.fromkeys(manifest.version for manifest in there))
-    text = ", ".join(versions[:SHOWN_VERSIONS])
-    if len(versions) > SHOWN_VERSIONS:
-        text += f" and {len(versions) - SHOWN_VERSIONS} more"
-    return UnmetVersionError(f"no version of {there[0].name} meets {wanted}; there is: {text}")
 
 
 # ------------------------------------------------------------------ what comes with the package

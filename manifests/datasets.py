@@ -18,6 +18,7 @@ from manifests.catalog import UnmetVersionError, absolute, text_of
 from manifests.faults import faults_of
 from manifests.reading import Document, Fault, parse
 from manifests.rules import wrong_values
+from manifests.runnable import GroupsOf, in_no_group, seen_by
 from manifests.version import meets, newest_first, normalise, parse_reference
 
 PACKAGE_URL = "package://mlmodelscope/manifests/datasets/"
@@ -181,8 +182,11 @@ def _wrong_for_format(document: Document) -> Iterator[Fault]:
 class Datasets:
     """The datasets that are known, by name."""
 
-    def __init__(self, datasets: list[DatasetManifest] | None = None) -> None:
+    def __init__(
+        self, datasets: list[DatasetManifest] | None = None, groups: GroupsOf = in_no_group
+    ) -> None:
         self._by_name: dict[str, dict[str, DatasetManifest]] = defaultdict(dict)
+        self._groups = groups
         for dataset in datasets or []:
             self.add(dataset)
 
@@ -201,12 +205,12 @@ class Datasets:
     def all(self, user: str | None = None) -> list[DatasetManifest]:
         """Every dataset that a user may see (None: every one), by name, newest version first."""
         names = sorted(self._by_name)
-        return [dataset for name in names for dataset in _ordered(self._by_name[name], user)]
+        return [dataset for name in names for dataset in self._ordered(self._by_name[name], user)]
 
     def versions(self, reference: str, user: str | None = None) -> list[DatasetManifest]:
         """Every dataset that a `name` or `name@range` means, newest first."""
         name, wanted = parse_reference(reference)
-        known = _ordered(self._by_name.get(name.casefold(), {}), user)
+        known = self._ordered(self._by_name.get(name.casefold(), {}), user)
         if not known:
             names = dict.fromkeys(dataset.name for dataset in self.all(user))
             raise UnknownNameError("dataset", name, list(names))
@@ -220,11 +224,12 @@ class Datasets:
         """The newest version that `name` or `name@range` means."""
         return self.versions(reference, user)[0]
 
-
-def _ordered(versions: dict[str, DatasetManifest], user: str | None) -> list[DatasetManifest]:
-    """Newest first; a private one for its owner only, and for the system itself (None)."""
-    newest = [versions[version] for version in newest_first(versions)]
-    return [d for d in newest if user is None or d.visibility == "public" or d.owner == user]
+    def _ordered(
+        self, versions: dict[str, DatasetManifest], user: str | None
+    ) -> list[DatasetManifest]:
+        """Newest first; a private one for who may see it, and for the system itself (None)."""
+        newest = [versions[version] for version in newest_first(versions)]
+        return [dataset for dataset in newest if seen_by(dataset, user, self._groups)]
 
 
 # ------------------------------------------------------------------ what comes with the package

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from bus.messages import Manifest
+from bus.messages import DatasetManifest, Manifest
 from manifests.kinds import CODE_FIELDS
 
 _PLACEHOLDER_CODE = re.compile(r"\[*\s*code\s*\]*", re.IGNORECASE)
+
+
+GroupsOf = Callable[[str], frozenset[str]]
+"""The groups that a user is in."""
+
+
+def in_no_group(user: str) -> frozenset[str]:
+    """Where nobody keeps groups."""
+    return frozenset()
 
 
 def not_runnable(manifest: Manifest) -> str:
@@ -34,9 +44,13 @@ def has_code(manifest: Manifest) -> bool:
     return any(_text_in(getattr(manifest, name)) for name in CODE_FIELDS)
 
 
-def seen_by(manifest: Manifest, user: str | None) -> bool:
+def seen_by(
+    manifest: Manifest | DatasetManifest, user: str | None, groups: GroupsOf = in_no_group
+) -> bool:
     """Whether this user may know of a manifest; None: who asks for the system itself."""
-    return user is None or manifest.visibility == "public" or manifest.owner == user
+    if user is None or manifest.visibility == "public" or manifest.owner == user:
+        return True
+    return bool(manifest.groups) and not groups(user).isdisjoint(manifest.groups)
 
 
 def _no_code(code: str | list[Any]) -> str:

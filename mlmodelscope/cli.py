@@ -14,9 +14,9 @@ from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
+from mlmodelscope import cli_secrets, cli_zoo
 from mlmodelscope import cli_services as services
 from mlmodelscope import cli_timelines as timelines
-from mlmodelscope import cli_zoo
 from mlmodelscope.asked import Asked, read_settings
 from mlmodelscope.exits import OK, USAGE
 from mlmodelscope.where import DEFAULT, Where, run
@@ -284,6 +284,7 @@ app.command(manifests.publish)
 app.command(manifests.unpublish)
 app.command(cli_zoo.zoo)
 app.command(services.up)
+app.command(cli_secrets.secrets)
 app.command(services.coordinator)
 app.command(services.collector)
 app.command(services.node, name="node")

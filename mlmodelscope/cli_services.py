@@ -71,10 +71,16 @@ def up(*, frameworks: Frameworks = OWN) -> int:
 STATUS_HELP = "HOST:PORT of /healthz, /readyz, /status and /metrics; port 0 takes a free one."
 Status = Annotated[str, Parameter(help=STATUS_HELP, env_var="MLMS_STATUS")]
 BusUrl = Annotated[str, Parameter(help="NATS URL.", env_var="MLMS_BUS_URL")]
+Credentials = Annotated[
+    str | None,
+    Parameter(help="Credentials file of a secured bus.", env_var="MLMS_CREDENTIALS"),
+]
 LOCAL_BUS = "nats://127.0.0.1:4222"
 
 
-def coordinator(*, bus: BusUrl = LOCAL_BUS, status: Status = "127.0.0.1:0") -> int:
+def coordinator(
+    *, bus: BusUrl = LOCAL_BUS, credentials: Credentials = None, status: Status = "127.0.0.1:0"
+) -> int:
     """Run one coordinator; any number may run.
 
     For example:
@@ -83,7 +89,7 @@ def coordinator(*, bus: BusUrl = LOCAL_BUS, status: Status = "127.0.0.1:0") -> i
     """
     from mlmodelscope import running
 
-    return guarded(lambda: running.role("coordinator", bus, status, os.environ))
+    return guarded(lambda: running.role("coordinator", bus, status, _env(credentials)))
 
 
 def collector(
@@ -92,6 +98,7 @@ def collector(
     mongo: Annotated[
         str, Parameter(env_var="MLMS_MONGO_URL", help="MongoDB URL.")
     ] = "mongodb://127.0.0.1:27017",
+    credentials: Credentials = None,
     status: Status = "127.0.0.1:0",
 ) -> int:
     """Run one collector; any number may run on one database.
@@ -102,7 +109,9 @@ def collector(
     """
     from mlmodelscope import running
 
-    return guarded(lambda: running.role("collector", bus, status, os.environ, mongo_url=mongo))
+    return guarded(
+        lambda: running.role("collector", bus, status, _env(credentials), mongo_url=mongo)
+    )
 
 
 def node(
@@ -111,6 +120,7 @@ def node(
     id: Annotated[str | None, Parameter(help="Its name. Default: the host's.")] = None,
     labels: Annotated[str | None, Parameter(help="key=value,key=value")] = None,
     frameworks: Frameworks = OWN,
+    credentials: Credentials = None,
     status: Status = "127.0.0.1:0",
 ) -> int:
     """Run one predictor node: it takes jobs and measures them.
@@ -124,4 +134,8 @@ def node(
     from mlmodelscope import running
 
     given = {"node_id": id, "labels": labels, **frameworks.settings()}
-    return guarded(lambda: running.role("node", bus, status, os.environ, **given))
+    return guarded(lambda: running.role("node", bus, status, _env(credentials), **given))
+
+
+def _env(credentials: str | None) -> dict[str, str]:
+    return {**os.environ, **({"MLMS_CREDENTIALS": credentials} if credentials else {})}

@@ -17,7 +17,8 @@ from bus import subjects
 from bus.clock_watch import ClockWatch
 from bus.codec import decode, decode_as
 from bus.connection import Bus
-from bus.errors import NotStoredError, RefusedError
+from bus.errors import InputError, NotStoredError, RefusedError
+from bus.identity import ANONYMOUS, Identity, read_identity
 from bus.messages import (
     Accepted,
     Cancel,
@@ -73,6 +74,8 @@ class Client:
     """A connection to a system: `async with Client(url)`, or `Client.local()` for the embedded one.
 
     url: nats://HOST:PORT of a running system; None takes MLMS_BUS_URL, else the embedded system.
+    user: whose evaluations these are. Default: MLMS_USER, else the login name. credentials: the
+    file of a user of a secured bus (docs/security.md); default: MLMS_CREDENTIALS.
     membership: of an embedded system that the caller has begun to start, and will leave.
     """
 
@@ -81,11 +84,13 @@ class Client:
         url: str | None = None,
         *,
         user: str = "",
+        credentials: str | Path = "",
         home: Path | None = None,
         membership: Membership | None = None,
     ) -> None:
         self.url = url or os.environ.get("MLMS_BUS_URL", "")
-        self.user = user or os.environ.get("MLMS_USER", "") or os.environ.get("USER", "anonymous")
+        self._identity = _identity(user, credentials or os.environ.get("MLMS_CREDENTIALS", ""))
+        self.user = self._identity.user
         self._home, self._membership = home, membership
         self._stack = ExitStack()
         self._evaluations: WeakSet[Evaluation] = WeakSet()
@@ -100,7 +105,8 @@ class Client:
     async def __aenter__(self) -> Client:
         try:
             url = self.url or await asyncio.to_thread(self._join_embedded)
-            self._bus = await Bus.connect(url, name="client")
+            identity = self._identity if self.url else Identity(user=self.user)
+            self._bus = await Bus.connect(url, name="client", identity=identity)
             self._watch = ClockWatch(self._bus)
         except BaseException:
             await asyncio.to_thread(self._stack.close)
@@ -401,6 +407,19 @@ class Client:
         reply = await self._bus.request(subjects.DELETE, request, Done, NotFound)
         if isinstance(reply, NotFound):
             raise not_stored(reply)
+
+
+def _identity(user: str, credentials: str | Path) -> Identity:
+    """Who the client is: whom the credentials name, else whom it says, else the login name."""
+    given = user or os.environ.get("MLMS_USER", "")
+    if not credentials:
+        return Identity(user=subjects.token(given or os.environ.get("USER", ANONYMOUS)))
+    identity = read_identity(credentials)
+    if identity.role != "client":
+        raise InputError(f"{credentials} belongs to a {identity.role}: expected a client's")
+    if user and user != identity.user:
+        raise InputError(f"{credentials} is {identity.user}'s, and the user is {user}")
+    return identity
 
 
 def refusal(refused: Refused) -> RefusedError:

@@ -252,7 +252,9 @@ async def _serve(folder: Path, users: int, bus_url: str, mongo_url: str) -> None
     from bus.service import until_signalled
     from mlmodelscope import local
 
-    running = local.system(bus_url, os.environ, mongo_url=mongo_url, home=str(folder))
+    # Its bus asks nobody who they are.
+    env = {name: value for name, value in os.environ.items() if name != "MLMS_CREDENTIALS"}
+    running = local.system(bus_url, env, mongo_url=mongo_url, home=str(folder))
     async with running as services:
         status = {service.name: service.status_url for service in services}
         variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.summary import Result, summarize
 from bus import subjects
 from bus.clock_watch import ClockWatch
+from bus.codec import decode
 from bus.connection import Bus, Subscription
 from bus.errors import BusError, EvaluationError, NoAnswerError
 from bus.messages import (
@@ -18,9 +19,12 @@ from bus.messages import (
     EvaluationFailed,
     EvaluationFinished,
     Fact,
+    Facts,
     Level,
+    ListFacts,
     Message,
 )
+from bus.senders import forged
 from collector.timeline import Timeline
 from mlmodelscope.own_spans import Metric, OwnSpans
 from mlmodelscope.request_span import RequestSpan
@@ -56,12 +60,13 @@ class Evaluation:
     async def listen(self) -> None:
         """Hear the evaluation's facts; before it is asked for, so that none is missed."""
 
-        async def heard(_: str, message: Message) -> None:
-            self._hear(message)
+        async def heard(subject: str, message: Message) -> None:
+            if not forged(subject, message):
+                self._hear(message)
 
         if self._own.records("application"):
             self._later(self._watch.refresh())
-        subject = subjects.facts_of(self.evaluation_id)
+        subject = subjects.facts_of(self.evaluation_id, self._request.user)
         self._listening = await self._bus.listen(subject, heard)
 
     async def __aiter__(self) -> AsyncIterator[Message]:
@@ -192,10 +197,17 @@ class Evaluation:
         """What was said while we were not connected lies in the stream."""
         if not self._bus.connected:
             return
-        subject = subjects.facts_of(self.evaluation_id)
+        name, user = self.evaluation_id, self._request.user
+        first = 0
         try:
-            for message in await self._bus.replay(subjects.FACTS_STREAM, subject):
-                self._hear(message)
+            while True:
+                request = ListFacts(evaluation_id=name, user=user, first=first)
+                page = await self._bus.request(subjects.TOLD, request, Facts)
+                for data in page.facts:
+                    self._hear(decode(data))
+                first = page.next_first
+                if not first:
+                    return
         except BusError:
             return  # a cluster without a leader, say: asked again, until the deadline
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bus import connection, service
+from bus.identity import NOBODY, needs_node, read_identity
 from collector import collector
 from coordinator import coordinator
 from predictor_node import node
@@ -22,9 +23,11 @@ ROLES: dict[str, tuple[Any, Any]] = {
 
 @dataclass(frozen=True)
 class Storage:
-    """On how many servers of a cluster the bus keeps things: MLMS_REPLICAS."""
+    """On how many servers of a cluster the bus keeps things (MLMS_REPLICAS), and as whom we speak
+    with it (MLMS_CREDENTIALS: a file; a node's own may not make streams, and need not)."""
 
     replicas: int = 1
+    credentials: str = ""
 
 
 @asynccontextmanager
@@ -37,14 +40,21 @@ async def system(
     **given: Any,
 ) -> AsyncIterator[list[service.Service]]:
     """The services named by `roles`, each with a connection of its own, as separate ones have."""
-    replicas = service.settings_from(Storage, env).replicas
+    storage = service.settings_from(Storage, env)
+    identity = read_identity(storage.credentials) if storage.credentials else NOBODY
+    if "node" in roles and storage.credentials:
+        asked = given.get("node_id") or env.get("MLMS_NODE_ID", "")
+        given["node_id"] = needs_node(identity, asked)
     async with AsyncExitStack() as stack:
 
         async def begin(role: str) -> service.Service:
             kind, settings = ROLES[role]
-            bus = await connection.Bus.connect(bus_url, name=role, patience_s=60.0)
+            bus = await connection.Bus.connect(
+                bus_url, name=role, patience_s=60.0, identity=identity
+            )
             stack.push_async_callback(bus.close)
-            await bus.ensure(replicas)
+            if role != "node" or not storage.credentials:
+                await bus.ensure(storage.replicas)
             own = service.settings_from(settings, env, **given)
             return await stack.enter_async_context(service.serving(kind(bus, own), status))
 

@@ -33,6 +33,8 @@ class Where:
     bus: Annotated[str, Parameter(env_var="MLMS_BUS_URL")] = ""
     """NATS URL of a running system. Without it, the embedded one of your data folder is used
     (MLMS_HOME): started if need be, joined if it runs."""
+    credentials: Annotated[str, Parameter(env_var="MLMS_CREDENTIALS")] = ""
+    """The credentials file of a user of a secured bus (docs/security.md)."""
     user: Annotated[str, Parameter(env_var="MLMS_USER")] = ""
     """Whose evaluations these are. Default: your login name."""
 
@@ -61,7 +63,9 @@ def run(command: Callable[[Client], Coroutine[Any, Any, int]], where: Where) -> 
             from bus import loop
             from mlmodelscope.client import Client
 
-            client = Client(where.bus, user=where.user, membership=membership)
+            client = Client(
+                where.bus, user=where.user, credentials=where.credentials, membership=membership
+            )
             try:
                 return loop.run(insisted(command(client)))
             except asyncio.CancelledError:

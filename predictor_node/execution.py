@@ -35,6 +35,7 @@ from bus.messages import (
     Span,
     TensorSpec,
 )
+from bus.readers import readers_of
 from predictor_node.assets import Assets
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.legs import Leg, joined, may_split, split
@@ -134,6 +135,7 @@ class Execution:
             node=node,
             weights=job.manifest.model.weights,
             claims=claims_of(job.manifest),
+            readers=readers_of(job.manifest, job.dataset, job.user),
             **dataset_facts(job.dataset),
         )
         self._folder.mkdir(parents=True, exist_ok=True)

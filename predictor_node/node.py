@@ -25,6 +25,7 @@ from bus.connection import Bus, Subscription
 from bus.consumer import Received
 from bus.errors import BusError, InputError, StaleError
 from bus.messages import Job, JobFailed, JobRecord, Message, NodeAlive, NodeAnnounced
+from bus.senders import RESERVED
 from bus.service import Service
 from predictor_node import capabilities
 from predictor_node.assets import Assets, Limits, read_size
@@ -62,6 +63,7 @@ class Settings:
     cache_limit: str = "20GiB"
     file_limit: str = "20GiB"
     spill_limit: str = "1GiB"
+    job_spans: int = 50_000_000
 
 
 class Node(Service):
@@ -73,6 +75,8 @@ class Node(Service):
         super().__init__()
         self._bus = bus
         self.node_id = subjects.token(settings.node_id or socket.gethostname())
+        if self.node_id in RESERVED:
+            raise InputError(f"a node cannot be called {self.node_id}: choose another MLMS_NODE_ID")
         self.incarnation = uuid.uuid4().hex
         home = Path(settings.home) if settings.home else user_data_path("mlmodelscope")
         cache = Path(settings.cache) if settings.cache else user_cache_path("mlmodelscope")
@@ -254,6 +258,7 @@ class Node(Service):
         if self._watched.latest.error_ns < 0:
             await self._look_at_clock()  # there was no collector yet when we looked last
         teller = Teller(self._bus, job, self._watched, self._spill)
+        teller.most_spans = self._settings.job_spans
         if job.environment not in self._environments:
             await self._no_environment(job, teller)
             return

@@ -48,6 +48,10 @@ class Samples:
     run: int = -1
 
 
+MOST_SPANS = 50_000_000
+"""Of one job, unless the node's settings say otherwise: beyond it they are dropped, and counted."""
+
+
 class Teller:
     """The facts of one attempt, numbered; and its spans and samples, batch by batch."""
 
@@ -60,6 +64,8 @@ class Teller:
         self._sequence = 0
         self._waiting: set[asyncio.Task[bool]] = set()
         self._untold = 0
+        self._told_spans = 0
+        self.most_spans = MOST_SPANS
         self._metrics = 0
         self.batches: dict[str, int] = {}
         self.emitted: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -109,6 +115,10 @@ class Teller:
         self.emitted[source].update(frame["levels"])
         lost = Counter(frame.get("dropped") or ({UNKNOWN: frame["lost"]} if frame["lost"] else {}))
         self.dropped[source] += lost
+        self._told_spans += frame["count"]
+        if self._told_spans > self.most_spans:
+            self.dropped[source].update(frame["levels"])
+            return
         number = self.batches.get(source, 0)
         self.batches[source] = number + 1
         job = self._job

@@ -52,6 +52,7 @@ HOMES = {
         "collector/otlp_push.py",
         "mlmodelscope/perfetto_view.py",
     },
+    "cryptography": {"mlmodelscope/certificates.py"},
     "opentelemetry": {"collector/otlp.py"},
     "google": {"collector/otlp.py", f"{WORKER}/frameworks/tensorflow_graphs.py"},
     "perfetto": {"analysis/perfetto_trace.py"},
@@ -66,6 +67,7 @@ HOMES = {
     "cyclopts": {
         "mlmodelscope/cli.py",
         "mlmodelscope/cli_accuracy.py",
+        "mlmodelscope/cli_secrets.py",
         "mlmodelscope/cli_services.py",
         "mlmodelscope/cli_timelines.py",
         "mlmodelscope/where.py",

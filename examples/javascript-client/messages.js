@@ -7,7 +7,7 @@ const TIMEOUT_MS = 10_000;
 
 /** The answer to a request; an Error where it is none of the expected messages. */
 export async function request(bus, name, message, ...expected) {
-  const reply = await bus.request(`${ROOT}.request.${name}`, encode(message), { timeout: TIMEOUT_MS });
+  const reply = await bus.request(`${ROOT}.request.${name}.${message.user ?? "anonymous"}`, encode(message), { timeout: TIMEOUT_MS });
   const answer = decode(reply.data);
   if (!expected.includes(answer.type)) {
     throw new Error(`${answer.type}: ${answer.text ?? JSON.stringify(answer)}`);

@@ -322,14 +322,14 @@ async def test_what_is_deleted_stays_away(collector: Collector, bus: Bus, eventu
     node = Node(bus, E1)
     await node.start()
     await eventually(lambda: collector.counters["facts"] == 1)
-    await bus.request(subjects.DELETE, Delete(evaluation_id=E1), Done)
+    await bus.request(subjects.DELETE, Delete(evaluation_id=E1, user="ada"), Done)
     await node.spans(0, predict(1))
     await node.finish(batches=1, spans=1)
     await Node(bus, E2).start()
     await eventually(lambda: collector.counters["facts"] == 2)
     rows = (await bus.request(subjects.HISTORY, ListHistory(), History)).rows
     assert [row.evaluation_id for row in rows] == [E2]
-    again = await bus.request(subjects.DELETE, Delete(evaluation_id=E1), Done, NotFound)
+    again = await bus.request(subjects.DELETE, Delete(evaluation_id=E1, user="ada"), Done, NotFound)
     assert isinstance(again, NotFound)
 
 

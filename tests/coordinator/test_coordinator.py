@@ -320,16 +320,18 @@ async def test_cancel(
     await ask(bus, request)
     await eventually(lambda: node.jobs)
     await node.claim(node.jobs[0])
-    cancel = Cancel(evaluation_id=request.evaluation_id, user="me")
+    theirs = Cancel(evaluation_id=request.evaluation_id, user="somebody")
+    assert (await bus.request(subjects.CANCEL, theirs, Refused)).kind == "forbidden"
+    cancel = Cancel(evaluation_id=request.evaluation_id, user=request.user)
     assert "is cancelled" in (await bus.request(subjects.CANCEL, cancel, Done)).text
     end = await ended(bus, request.evaluation_id)
     assert isinstance(end, EvaluationFailed) and end.kind == "cancelled"
-    assert (end.text, end.jobs[0].state) == ("cancelled by me", "cancelled")
+    assert (end.text, end.jobs[0].state) == (f"cancelled by {request.user}", "cancelled")
     await node.finish(node.jobs[0])  # it had just finished: too late
     assert "was cancelled already" in (await bus.request(subjects.CANCEL, cancel, Done)).text
     record = await stored(bus, subjects.JOBS_BUCKET, node.jobs[0].job_id, JobRecord)
     assert record.state == "cancelled"
-    nobody = Cancel(evaluation_id="0" * 32)
+    nobody = Cancel(evaluation_id="0" * 32, user="me")
     assert "no evaluation" in (await bus.request(subjects.CANCEL, nobody, Refused)).text
 
 

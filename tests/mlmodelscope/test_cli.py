@@ -106,7 +106,9 @@ def test_history_finds_what_was_measured(mlms) -> None:
     done = mlms("history", "--model", MODEL, "--limit", "1", "--output", "json")
     (row,) = json.loads(done.stdout)
     assert row["model"] == f"{MODEL} 1.0.0" and row["state"] == "finished"
-    deleted = mlms("delete", row["evaluation_id"][:12])
+    theirs = mlms("delete", row["evaluation_id"][:12])
+    assert theirs.returncode == 1 and "is historian's, not " in theirs.stderr
+    deleted = mlms("delete", row["evaluation_id"][:12], "--user", "historian")
     assert row["evaluation_id"] in deleted.stdout
     assert mlms("show", row["evaluation_id"]).returncode == 2
 
