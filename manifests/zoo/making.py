@@ -142,7 +142,7 @@ def _description(found: ZooList, row: Row, weights: str, picture: Picture) -> st
 
 
 def _input(picture: Picture) -> InputParameters:
-    cut = picture.fit == "cover" or picture.crop < 1
+    cut = picture.fit == "cover" or picture.crop != 1
     return InputParameters(
         dimensions=picture.size,
         layout=picture.layout,

@@ -20,10 +20,16 @@ Step = Callable[[Any, ImageParameters], Any]
 
 
 def crop(image: Any, parameters: ImageParameters) -> Any:
-    """A part of the image, as crop_box says."""
+    """A part of the image, as crop_box says; where that reaches beyond it, a border."""
     left, top, width, height = box = framing.crop_box(size_of(image), parameters)
-    if box == (0, 0, *size_of(image)):
+    size = size_of(image)
+    if box == (0, 0, *size):
         return image
+    if left < 0 or top < 0 or left + width > size[0] or top + height > size[1]:
+        pixels = np.asarray(image)
+        seen = pixels[max(0, top) : top + height, max(0, left) : left + width]
+        bordered = _bordered(seen, (max(0, -left), max(0, -top), width, height), parameters)
+        return bordered if isinstance(image, np.ndarray) else Image.fromarray(bordered)
     if isinstance(image, np.ndarray):
         return image[top : top + height, left : left + width]
     return image.crop((left, top, left + width, top + height))
@@ -37,10 +43,18 @@ def resize(image: Any, parameters: ImageParameters) -> Any:
     left, top, width, height = framing.border_box(size, parameters)
     if (width, height) == size:
         return image
-    pixels = np.asarray(image)
-    bordered = np.full((height, width, *pixels.shape[2:]), round(parameters.pad_value), np.uint8)
-    bordered[-top : size[1] - top, -left : size[0] - left] = pixels
+    bordered = _bordered(np.asarray(image), (-left, -top, width, height), parameters)
     return bordered if isinstance(image, np.ndarray) else Image.fromarray(bordered)
+
+
+def _bordered(
+    pixels: np.ndarray, box: tuple[int, int, int, int], parameters: ImageParameters
+) -> np.ndarray:
+    """Pixels at a place (left, top) of a field (width, height)."""
+    left, top, width, height = box
+    field = np.full((height, width, *pixels.shape[2:]), round(parameters.pad_value), np.uint8)
+    field[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return field
 
 
 def normalize(image: Image.Image, parameters: ImageParameters) -> np.ndarray:
