@@ -46,6 +46,18 @@ async def dataset_from_disk(bus: Bus, path: Path) -> DatasetManifest:
     return replace(dataset, files=files, labels_url=labels, labels_checksum=checksum)
 
 
+def missing(path: Path, dataset: DatasetManifest) -> list[str]:
+    """The files of a manifest that do not lie where it says, each with its field."""
+    named = {f"files.{role}": file.url for role, file in dataset.files.items()}
+    named["labels_url"] = dataset.labels_url
+    return [
+        f"{path}: {field}: no such file or folder: {path.parent / url} (paths are relative to the "
+        "manifest)"
+        for field, url in named.items()
+        if url and "://" not in url and not (path.parent / url).exists()
+    ]
+
+
 async def _sent(bus: Bus, dataset: DatasetManifest, folder: Path) -> dict[str, DatasetFile]:
     """The files with addresses that a node can fetch; paths are relative to the manifest."""
     files = {}

@@ -86,9 +86,10 @@ def _map(prediction: Prediction) -> list[Row]:
     classes, counts = np.unique(class_map(prediction.map), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     size = f"{prediction.map.width}×{prediction.map.height}"
+    names = dict(enumerate(prediction.map.labels)) | {NO_CLASS: "none"}
     return [
         {
-            "class": "none" if classes[at] == NO_CLASS else str(classes[at]),
+            "class": names.get(int(classes[at]), str(classes[at])),
             "pixels": int(counts[at]),
             "share": counts[at] / counts.sum(),
             "map": size,
