@@ -21,8 +21,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def is_own(dataset: str) -> bool:
-    """Whether a person means something on their disk: a manifest file, or a folder."""
-    return dataset.endswith((".yml", ".yaml", "/")) or Path(dataset).is_dir()
+    """Whether a person means something on their disk: a manifest file, a folder, or any path."""
+    is_path = dataset.startswith((".", "/", "~")) or dataset.endswith((".yml", ".yaml", "/"))
+    return is_path or Path(dataset).is_dir()
 
 
 async def dataset_from_disk(bus: Bus, path: Path) -> DatasetManifest:

@@ -50,7 +50,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kept
 
 
-# The index's torchvision is built for CUDA: beside a CPU's torch its own operators (boxes, decoders)
+# The index's torchvision is built for CUDA: beside a CPU's torch its operators (boxes, decoders)
 # cannot be loaded, and what registers them would fail. The networks below use none of them.
 WITHOUT_OPERATORS = """
 import sys, types
