@@ -87,6 +87,16 @@ def claims(manifest: Manifest | None) -> dict[str, tuple[float, str]]:
     return {claim.metric: (claim.value, claim.on) for claim in manifest.claims}
 
 
+def test_volo_sees_the_whole_image_in_a_border() -> None:
+    """timm's own configuration: crop_pct 1.15 for sizes of 448 and 512 of the largest two."""
+    shown = {
+        name: manifest.inputs[0].parameters for name, manifest in ALL.items() if "volo" in name
+    }
+    beyond = {name for name, given in shown.items() if given.crop_ratio == 1.15}
+    assert beyond == {"timm/volo_d4_448", "timm/volo_d5_448", "timm/volo_d5_512"}
+    assert all(given.crop_method == "center" and given.pad_value == 0 for given in shown.values())
+
+
 def test_claims_name_the_weights_that_they_are_of() -> None:
     on = "ImageNet-1K, weights IMAGENET1K_V2"
     assert claims(ALL["torchvision/resnet50"]) == {"top1": (80.858, on), "top5": (95.434, on)}
