@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import msgspec
 
+from analysis.claims import ClaimRow, Measured, claims_against, measured_times
 from analysis.classification import Classification, classification
 from analysis.detection import Detection, detection
 from analysis.enhancement import Enhancement, enhancement
 from analysis.items import Item, items_of
+from analysis.latency import latency
 from analysis.segmentation import Segmentation, segmentation
 from analysis.words import Words, words
-from bus.messages import Claim, JobStarted, Message, Truth
+from bus.messages import JobStarted, Message, RunMeasured, Truth
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +39,8 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     segmentation: Segmentation | None = None
     enhancement: Enhancement | None = None
     text: Words | None = None
-    claims: list[Claim] = []
+    claims: list[ClaimRow] = []
+    """What the author claims, beside what this job measured."""
 
 
 COPIED = (
@@ -50,7 +53,6 @@ COPIED = (
     "dataset",
     "dataset_version",
     "weights",
-    "claims",
 )
 
 
@@ -61,8 +63,38 @@ def accuracy(facts: Sequence[Message]) -> list[Accuracy]:
     not held against the model.
     """
     started = {f.job_id: f for f in facts if isinstance(f, JobStarted) and f.dataset}
-    items = items_of(facts)
-    return [_of_job(fact, items.get(job_id, [])) for job_id, fact in sorted(started.items())]
+    items, times = items_of(facts), latency([f for f in facts if isinstance(f, RunMeasured)])
+    rows = []
+    for job_id, fact in sorted(started.items()):
+        row = _of_job(fact, items.get(job_id, []))
+        took = measured_times([time for time in times if time.job_id == job_id])
+        claims = claims_against(fact.claims, [*measured(row), *took])
+        rows.append(msgspec.structs.replace(row, claims=claims))
+    return rows
+
+
+def measured(row: Accuracy) -> list[Measured]:
+    """The figures of a row by the names that claims have; precision, recall and F1 are macro."""
+    found: dict[str, float | None] = {}
+    if row.classification is not None:
+        average = row.classification.macro
+        found |= {f"top{top.k}": top.share.share for top in row.classification.top}
+        found |= {"precision": average.precision, "recall": average.recall, "f1": average.f1}
+    if row.detection is not None:
+        found |= {"mAP": row.detection.mean_precision, "mAP50": row.detection.mean_precision_50}
+        found |= {"mAP75": row.detection.mean_precision_75}
+    if row.segmentation is not None:
+        found |= {"mIoU": row.segmentation.mean_overlap}
+        found |= {"pixel accuracy": row.segmentation.pixel_accuracy}
+    if row.enhancement is not None:
+        found |= {"psnr": row.enhancement.psnr_db, "ssim": row.enhancement.ssim}
+    if row.text is not None:
+        found |= {"exact match": row.text.exact.share, "word error rate": row.text.word_error_rate}
+    return [
+        Measured(metric=name, value=value, on=row.dataset, version=row.dataset_version)
+        for name, value in found.items()
+        if value is not None
+    ]
 
 
 def _of_job(started: JobStarted, items: Sequence[Item]) -> Accuracy:

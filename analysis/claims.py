@@ -15,12 +15,13 @@ from bus.messages import Claim
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """One measured figure: a part of 1, or nanoseconds (latency), or inputs a second.
 
-    on: the dataset of an accuracy. batch_size: of a latency or throughput.
+    on, version: the dataset of an accuracy. batch_size: of a latency or throughput.
     """
 
     metric: str
     value: float
     on: str = ""
+    version: str = ""
     batch_size: int = 0
 
 
@@ -107,7 +108,7 @@ def _why_not(claim: Claim, figure: Measured) -> str:
         return ""
     if not claim.on:
         return f"the claim names no dataset, measured on {figure.on or 'one without a name'}"
-    if _plain(claim.on) != _plain(figure.on):
+    if _plain(claim.on) not in (_plain(figure.on), _plain(f"{figure.on} {figure.version}")):
         return f"claimed on {claim.on}, measured on {figure.on or 'one without a name'}"
     return ""
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from analysis.accuracy import accuracy
 from analysis.claims import ClaimRow, claims_against, measured_times
 from analysis.latency import BestBatch, LatencyRow, best_batch, latency
 from analysis.overhead import OverheadRow, tracing_overhead
@@ -125,14 +126,19 @@ def summarize(facts: Sequence[Message]) -> Result:
         complete=not missing,
         missing=missing,
         failures=_failures(facts),
-        claims=_claims(started, rows),
+        claims=_claims(facts, started, rows),
     )
 
 
-def _claims(started: Sequence[JobStarted], rows: Sequence[LatencyRow]) -> list[ClaimRow]:
+def _claims(
+    facts: Sequence[Message], started: Sequence[JobStarted], rows: Sequence[LatencyRow]
+) -> list[ClaimRow]:
     """The first job's claims against what that job measured."""
-    if not started:
+    if not started or not started[0].claims:
         return []
+    if started[0].dataset:
+        judged = {row.job_id: row.claims for row in accuracy(facts)}
+        return judged[started[0].job_id]
     own = [row for row in rows if row.job_id == started[0].job_id]
     return claims_against(started[0].claims, measured_times(own))
 

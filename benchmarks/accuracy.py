@@ -14,13 +14,14 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from benchmarks import fleet, model_files
+from benchmarks import accuracy_digits, fleet, model_files
 from benchmarks.effort import Effort
 from benchmarks.model_files import ModelFiles
 from benchmarks.overhead import middle
 from benchmarks.preprocess import bare, jpeg
 from benchmarks.report import Result, Row
 from benchmarks.rounds import Block, Rounds, Sides, measure
+from bus.errors import EvaluationError
 from predictor_node import worker
 from predictor_node.worker.dataset_run import DatasetRun
 from predictor_node.worker.job import read_job
@@ -28,35 +29,61 @@ from predictor_node.worker.models import WarmModels
 
 BUDGET = 1.1
 TOP = 5
+BATCH_SIZES = (1, 32)
+TO_DECIDE = 50
+"""An effort of so many queries is to decide something, and gets all digits."""
+MOST_DIGITS, FEW_DIGITS = 5_000, 300
+
+Once = Callable[[], object]
 
 
 async def run(effort: Effort) -> Result:
-    """Photos in a folder, EfficientNet-Lite0, one thread, batch 1; both sides in one process."""
+    """Photos through EfficientNet-Lite0 and digits through MNIST-CNN, one thread, one process."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
         with fleet.running(()) as system:
             async with fleet.connected(system) as bus:
                 files = await model_files.fetch(folder, bus)
+                count = MOST_DIGITS if effort.queries >= TO_DECIDE else FEW_DIGITS
+                digits = await accuracy_digits.fetch(folder, bus, count)
+        models, rounds = WarmModels(), {"photos": Rounds()}
         photos = _photos(folder / "photos", effort.queries)
-        models = WarmModels()
         ours = partial(by_worker, files, photos, folder, models)
-        theirs = partial(by_hand, _session(files), photos)
+        theirs = partial(by_hand, _session(files.graph), photos)
         np.testing.assert_array_equal(ours(), theirs())
-        kept, other = Rounds(), partial(_block, theirs)
-        sides = Sides(partial(_block, ours), other, other)
-        await measure("accuracy", sides, effort, kept)
+        await _measure("photos", ours, theirs, effort, rounds["photos"])
+        about = f"{effort.queries} photos a side, equal answers"
+        rows = [_row("photos", rounds["photos"], about)]
+        session, table = _session(digits.graph), digits.table
+        for size in BATCH_SIZES:
+            what = f"digits, batch {size}"
+            kept = rounds[what] = Rounds()
+            ours_too = partial(accuracy_digits.by_worker, digits, models, size)
+            theirs_too = partial(accuracy_digits.by_hand, session, table, size)
+            if ours_too() != theirs_too():
+                raise EvaluationError("the loop by hand", "peer", f"the sides disagree: {what}")
+            await _measure(what, ours_too, theirs_too, effort, kept)
+            rows.append(_row(what, kept, f"{count:,} digits a side, the same five best of each"))
         models.close()
-    row = Row(
-        what="a pass over photos, our worker / a loop by hand",
+    return Result(rows, {f"{what}, pass_ns": kept.medians() for what, kept in rounds.items()})
+
+
+async def _measure(what: str, ours: Once, theirs: Once, effort: Effort, kept: Rounds) -> None:
+    other = partial(_block, theirs)
+    await measure(f"accuracy, {what}", Sides(partial(_block, ours), other, other), effort, kept)
+
+
+def _row(what: str, kept: Rounds, note: str) -> Row:
+    return Row(
+        what=f"a pass over {what}, our worker / a loop by hand",
         ours=middle(kept.ours),
         theirs=middle(kept.theirs),
         unit="ms",
         compared=kept.ratio(lambda found: found.median_ns),
         at_most=BUDGET,
         same=kept.same(lambda found: found.median_ns),
-        note=f"{len(kept.ours)} passes over {effort.queries} photos a side, equal answers",
+        note=f"{len(kept.ours)} passes over {note}",
     )
-    return Result([row], {"pass_ns": kept.medians()})
 
 
 def by_worker(files: ModelFiles, photos: Path, folder: Path, models: WarmModels) -> list[int]:
@@ -102,12 +129,12 @@ def by_hand(session: Any, photos: Path) -> list[int]:
     return said
 
 
-def _session(files: ModelFiles) -> Any:
+def _session(graph: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(files.graph), options)
+    return onnxruntime.InferenceSession(str(graph), options)
 
 
 def _photos(folder: Path, count: int) -> Path:
@@ -122,7 +149,7 @@ def _photos(folder: Path, count: int) -> Path:
     return folder
 
 
-async def _block(once: Callable[[], object]) -> Block:
+async def _block(once: Once) -> Block:
     """One whole pass."""
     start_ns = time.perf_counter_ns()
     once()

@@ -39,16 +39,15 @@ async def fetch(folder: Path, bus: Bus, name: str = MODEL, framework: str = "") 
     """The model's files side by side, fetched (once a machine) as a node fetches them."""
     wanted = framework.__eq__ if framework else None
     manifest = Catalog(shipped()).candidates(name, wanted)[0]
-    cache = os.environ.get("MLMS_CACHE")
-    assets = Assets((Path(cache) if cache else user_cache_path("mlmodelscope")) / "assets", bus)
+    kept = assets(bus)
     model, sample = manifest.model, manifest.samples[0]
-    graph = await assets.fetch(model.graph_path, model.graph_checksum)
-    photo_file = await assets.fetch(sample.url, sample.checksum)
+    graph = await kept.fetch(model.graph_path, model.graph_checksum)
+    photo_file = await kept.fetch(sample.url, sample.checksum)
     by_hand = folder / "by-hand" / name
     by_hand.mkdir(parents=True)
     (by_hand / _name(model.graph_path)).write_bytes(graph.read_bytes())
     if model.weights_path:
-        weights = await assets.fetch(model.weights_path, model.weights_checksum)
+        weights = await kept.fetch(model.weights_path, model.weights_checksum)
         (by_hand / _name(model.weights_path)).write_bytes(weights.read_bytes())
     return ModelFiles(
         manifest=manifest,
@@ -58,6 +57,12 @@ async def fetch(folder: Path, bus: Bus, name: str = MODEL, framework: str = "") 
         tensor_file=_tensor(manifest, photo_file, by_hand / "photo.npy"),
         framework=framework,
     )
+
+
+def assets(bus: Bus) -> Assets:
+    """The cache that nodes of this user share."""
+    cache = os.environ.get("MLMS_CACHE")
+    return Assets((Path(cache) if cache else user_cache_path("mlmodelscope")) / "assets", bus)
 
 
 def _tensor(manifest: Manifest, photo: Path, into: Path) -> Path:

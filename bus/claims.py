@@ -8,7 +8,8 @@ from typing import Any
 from bus.manifest import Claim, Manifest
 
 FRACTIONS = frozenset(
-    ("accuracy", "top1", "top5", "map", "map50", "miou", "f1", "precision", "recall", "auc")
+    ("accuracy", "top1", "top5", "map", "map50", "map75", "miou", "f1", "precision", "recall")
+    + ("auc", "pixel", "exactmatch", "worderrorrate")
 )
 """Metrics that are a part of 1, or of 100 %."""
 TIMES = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}

@@ -71,7 +71,7 @@ class InputParameters(
     crop_method: Literal["none", "center", "topleft"] = "none"
     """Image: which part is looked at."""
     crop_ratio: float = 1.0
-    """Image: how much of the shorter side, more than 0 and at most 1."""
+    """Image: how much of the shorter side, more than 0 and at most 2; above 1 with a border."""
 
     tokenizer: str = ""
     """Text: the address of a tokenizer.json."""

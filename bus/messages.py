@@ -657,6 +657,8 @@ class ClassMap(Struct, frozen=True, kw_only=True):
     height: int
     width: int
     block: bytes
+    labels: list[str] = []
+    """The classes' names by number, where the model has any."""
 
 
 class TensorValue(Struct, frozen=True, kw_only=True):

@@ -96,5 +96,9 @@ class DatasetShelf:
 
 
 def dataset_key(dataset: DatasetManifest) -> str:
-    """Where a dataset lies in the bucket: names that differ in case alone are one name."""
-    return f"{subjects.token(dataset.name.casefold())}.{subjects.token(dataset.version)}"
+    """Where a dataset lies in the bucket: names that differ in case alone are one name; a private
+    one lies under its owner's name too, as models do."""
+    parts = [dataset.name.casefold(), dataset.version]
+    if dataset.visibility == "private":
+        parts.append(dataset.owner)
+    return ".".join(subjects.token(part) for part in parts)

@@ -185,20 +185,20 @@ class Datasets:
     def __init__(
         self, datasets: list[DatasetManifest] | None = None, groups: GroupsOf = in_no_group
     ) -> None:
-        self._by_name: dict[str, dict[str, DatasetManifest]] = defaultdict(dict)
+        self._by_name: dict[str, dict[tuple[str, str], DatasetManifest]] = defaultdict(dict)
         self._groups = groups
         for dataset in datasets or []:
             self.add(dataset)
 
     def add(self, dataset: DatasetManifest) -> None:
-        """Know a dataset, in place of one of the same name and version."""
+        """Know a dataset, in place of one of the same name, version and, if private, owner."""
         dataset = check_dataset(dataset, dataset.name or "dataset")
-        self._by_name[dataset.name.casefold()][dataset.version] = dataset
+        self._by_name[dataset.name.casefold()][_place(dataset)] = dataset
 
     def remove(self, dataset: DatasetManifest) -> None:
         """Forget a dataset; nothing happens if it is not known."""
         versions = self._by_name.get(dataset.name.casefold(), {})
-        versions.pop(normalise(dataset.version), None)
+        versions.pop(_place(dataset), None)
         if not versions:
             self._by_name.pop(dataset.name.casefold(), None)
 
@@ -225,11 +225,26 @@ class Datasets:
         return self.versions(reference, user)[0]
 
     def _ordered(
-        self, versions: dict[str, DatasetManifest], user: str | None
+        self, known: dict[tuple[str, str], DatasetManifest], user: str | None
     ) -> list[DatasetManifest]:
-        """Newest first; a private one for who may see it, and for the system itself (None)."""
-        newest = [versions[version] for version in newest_first(versions)]
-        return [dataset for dataset in newest if seen_by(dataset, user, self._groups)]
+        """Newest first, of one version one's own first, then a private one of one's group; who may
+        not see a private one does not find it, but the system itself (None) does, after others."""
+        order = newest_first({version for version, _ in known})
+        places = {version: place for place, version in enumerate(order)}
+
+        def rank(dataset: DatasetManifest) -> tuple[int, bool, bool, str]:
+            private = dataset.visibility == "private"
+            own = private and dataset.owner == user
+            ahead = not private if user is None else private
+            return places[dataset.version], not own, not ahead, dataset.owner
+
+        return sorted((d for d in known.values() if seen_by(d, user, self._groups)), key=rank)
+
+
+def _place(dataset: DatasetManifest) -> tuple[str, str]:
+    """Of one name, what tells a dataset from others: a private one takes nobody's place."""
+    owner = dataset.owner if dataset.visibility == "private" else ""
+    return normalise(dataset.version), owner
 
 
 # ------------------------------------------------------------------ what comes with the package

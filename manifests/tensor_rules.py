@@ -107,8 +107,8 @@ def _amounts(parameters: At) -> Iterator[Fault]:
     if rate.number is not None and rate.number < 1:
         yield rate.fault(f"expected samples a second, from 1 (got {rate.number:g})")
     ratio = parameters["crop_ratio"]
-    if ratio.number is not None and not 0 < ratio.number <= 1:
-        yield ratio.fault(f"expected more than 0 and at most 1 (got {ratio.number:g})")
+    if ratio.number is not None and not 0 < ratio.number <= 2:
+        yield ratio.fault(f"expected more than 0 and at most 2 (got {ratio.number:g})")
     scale = parameters["scale"]
     if any(at.number == 0 for at in (scale, *scale.each())):
         yield scale.fault("expected numbers that can be divided by (got 0)")

@@ -15,8 +15,8 @@ from analysis.classification import Classification, worst_confusions
 from analysis.paired import Paired
 from analysis.proportions import Share
 from analysis.summary import Result
-from bus.messages import Claim, Message, RunMeasured
-from mlmodelscope.report import own_command
+from bus.messages import Message, RunMeasured
+from mlmodelscope.report import claim_lines, own_command
 from mlmodelscope.tables import Column, console, table
 
 FIRST = 10
@@ -87,7 +87,6 @@ FIGURES = [
     Column("value", right=True),
     Column("95 % interval", right=True),
     Column("items", right=True),
-    Column("claimed"),
 ]
 CONFUSED = [Column("is"), Column("said to be"), Column("items", right=True)]
 WRONG = [
@@ -119,10 +118,12 @@ def print_row(row: Accuracy, result: Result, *, every_wrong: bool) -> None:
         out.print(f"[yellow]its weights are {row.weights}: this says nothing of the model[/]")
     told = list(figures(row))
     if told:
-        out.print(table([_figure(figure, row.claims) for figure in told], FIGURES))
+        out.print(table([_figure(figure) for figure in told], FIGURES))
     else:
         out.print("no item has a label that this model's answers could be held against")
     out.print(_counted(row))
+    for line in claim_lines(row.claims):
+        out.print(line)
     if row.classification is not None:
         _print_classes(row.classification, every_wrong)
     if row.text is not None and row.text.wrong:
@@ -184,7 +185,7 @@ def _print_classes(found: Classification, every_wrong: bool) -> None:
         out.print(table(rows, WRONG, title))
 
 
-def _figure(figure: Figure, claims: Sequence[Claim]) -> dict[str, Any]:
+def _figure(figure: Figure) -> dict[str, Any]:
     interval = ""
     if figure.low is not None and figure.high is not None:
         interval = f"{_value(figure.low, '')}–{_value(figure.high, figure.unit)}"
@@ -195,26 +196,11 @@ def _figure(figure: Figure, claims: Sequence[Claim]) -> dict[str, Any]:
         "value": "–" if figure.value is None else _value(figure.value, figure.unit),
         "95 % interval": interval,
         "items": figure.note,
-        "claimed": "; ".join(_claim(c) for c in claims if _same(c.metric, figure.name)),
     }
 
 
 def _value(value: float, unit: str) -> str:
     return f"{100 * value:.2f} %" if unit == "%" else f"{value:.3f} {unit}".strip()
-
-
-def _claim(claim: Claim) -> str:
-    """A claim as it is made; fractions are shown in percent, as what was measured is."""
-    fraction = not claim.unit and 0 <= claim.value <= 1
-    value = f"{100 * claim.value:g} %" if fraction else f"{claim.value:g} {claim.unit}".strip()
-    return value + (f" on {claim.on}" if claim.on else "")
-
-
-def _same(metric: str, figure: str) -> bool:
-    def plain(name: str) -> str:
-        return "".join(c for c in name.casefold() if c.isalnum())
-
-    return plain(metric) == plain(figure)
 
 
 def print_paired(found: Paired) -> None:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def check(file: Path) -> int:
-    """Check a manifest: every fault at once, with its line. Needs no system.
+    """Check a manifest: every fault at once, with its line, then the files that it names by a path.
+
+    Needs no system.
 
     For example:
 
@@ -27,17 +29,19 @@ def check(file: Path) -> int:
 
     def look() -> int:
         from bus.errors import InputError
-        from manifests.catalog import not_runnable, read
+        from manifests.catalog import not_runnable
+        from mlmodelscope.manifest_files import whole
 
-        if not file.exists():
-            raise InputError(f"{file}: no such manifest")
         if _is_dataset(file):
             from manifests.datasets import read_dataset
+            from mlmodelscope.dataset_files import missing
 
             dataset = read_dataset(file)
+            if lacking := missing(file, dataset):
+                raise InputError("\n".join(lacking))
             print(f"{file}: no faults; the dataset {dataset.name} {dataset.version}")
             return 0
-        manifest = read(file)
+        manifest = whole(file)
         why_not = not_runnable(manifest)
         state = f"cannot be run: {why_not}" if why_not else "can be run"
         framework = f"{manifest.framework.name} {manifest.framework.version}".strip()

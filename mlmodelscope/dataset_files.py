@@ -21,8 +21,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def is_own(dataset: str) -> bool:
-    """Whether a person means something on their disk: a manifest file, or a folder."""
-    return dataset.endswith((".yml", ".yaml", "/")) or Path(dataset).is_dir()
+    """Whether a person means something on their disk: a manifest file, a folder, or any path."""
+    is_path = dataset.startswith((".", "/", "~")) or dataset.endswith((".yml", ".yaml", "/"))
+    return is_path or Path(dataset).is_dir()
 
 
 async def dataset_from_disk(bus: Bus, path: Path) -> DatasetManifest:
@@ -44,6 +45,18 @@ async def dataset_from_disk(bus: Bus, path: Path) -> DatasetManifest:
         checksum = checksum or found
     files = await _sent(bus, dataset, path.parent)
     return replace(dataset, files=files, labels_url=labels, labels_checksum=checksum)
+
+
+def missing(path: Path, dataset: DatasetManifest) -> list[str]:
+    """The files of a manifest that do not lie where it says, each with its field."""
+    named = {f"files.{role}": file.url for role, file in dataset.files.items()}
+    named["labels_url"] = dataset.labels_url
+    return [
+        f"{path}: {field}: no such file or folder: {path.parent / url} (paths are relative to the "
+        "manifest)"
+        for field, url in named.items()
+        if url and "://" not in url and not (path.parent / url).exists()
+    ]
 
 
 async def _sent(bus: Bus, dataset: DatasetManifest, folder: Path) -> dict[str, DatasetFile]:

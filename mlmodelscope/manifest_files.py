@@ -35,9 +35,15 @@ async def from_file(bus: Bus, path: Path) -> Manifest:
     fault, InputError naming each file that is not there, with the field that names it.
     A graph that is a folder travels as an archive.
     """
+    manifest = await asyncio.to_thread(whole, path)
+    return await _sent(_Sender(bus, path), manifest)
+
+
+def whole(path: Path) -> Manifest:
+    """Read and check a manifest whose files lie beside it; the errors are those of from_file."""
     if not path.exists():
         raise InputError(f"{path}: no such manifest")
-    manifest = await asyncio.to_thread(read, path)
+    manifest = read(path)
     missing = [
         f"{path}: {field}: no such file: {path.parent / named} (paths are relative to the manifest)"
         for field, named in _named(manifest)
@@ -45,7 +51,7 @@ async def from_file(bus: Bus, path: Path) -> Manifest:
     ]
     if missing:
         raise InputError("\n".join(missing))
-    return await _sent(_Sender(bus, path), manifest)
+    return manifest
 
 
 def _is_there(path: Path, field: str, manifest: Manifest) -> bool:

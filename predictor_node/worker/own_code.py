@@ -24,6 +24,9 @@ class OwnCode:
         self.target, self.labels = target, labels
         self.code = Code(target.code, target.allow_code)
 
+    def __bool__(self) -> bool:
+        return bool(self.code)
+
     @property
     def makes_tensors(self) -> bool:
         """Whether it takes the place of the built-in steps."""

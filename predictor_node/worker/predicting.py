@@ -12,7 +12,7 @@ from .feeding import Bound, split_rows, with_states
 from .job import Target
 from .measure import Batch
 from .models import Opened, prediction_failed
-from .trace import now_ns
+from .trace import Times, now_ns
 
 Rows = list[list[np.ndarray]]
 """For each row of an item its outputs, in the model's order."""
@@ -48,7 +48,7 @@ class Asker:
             return said
         found: dict[int, Rows] = {id(item): [] for item in items}
         for rows, count in self.bound.passes(items, size):
-            outputs = self._call(self.bound.batch(rows), said)
+            outputs = self.call(self.bound.batch(rows), said)
             answers = split_rows(outputs, count, len(rows))
             for (item, _), answer in zip(rows, answers, strict=False):
                 found[id(item)].append(answer)
@@ -61,12 +61,13 @@ class Asker:
         rows: Rows = []
         for row in range(item.rows):
             batch = with_states(self.bound.batch([(item, row)]), states)
-            outputs = self._call(batch, said)
+            outputs = self.call(batch, said)
             states = self.bound.next_states(outputs)
             rows += split_rows(outputs, 1, 1)
         return rows
 
-    def _call(self, batch: Batch, said: Said) -> list[np.ndarray]:
+    def call(self, batch: Batch, said: Said | Times) -> list[np.ndarray]:
+        """One predict call, between two readings of the clock."""
         self.check()
         predict, handle = self.model.plugin.predict, self.model.handle
         start_ns = now_ns()

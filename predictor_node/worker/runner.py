@@ -23,7 +23,7 @@ from .measure_hooked import Predicting, measure_hooked
 from .models import Opened, WarmModels, prediction_failed
 from .predicting import Asker
 from .profiling import Profiling
-from .trace import BLOCK_ROWS, FRAMEWORK, LEVELS, MODEL, Clock, Times, Trace
+from .trace import BLOCK_ROWS, FRAMEWORK, LEVELS, Clock, Times, Trace
 
 MEASURED_QUERIES = 50_000  # a frame
 PREDICTIONS = 256  # a frame
@@ -164,14 +164,8 @@ class JobRun:
             )
 
     def _add_predicts(self, run: Run, times: Times, run_span: int) -> None:
-        if not self.trace.records(MODEL):
-            return
-        for query, start_ns in enumerate(times.starts_ns):
-            if query % BLOCK_ROWS == 0:
-                self._check()
-            tags = {"query": query, "batch_size": run.batch_size}
-            took_ns = times.durations_ns[query]
-            self.trace.add(MODEL, "predict", start_ns, took_ns, tags, parent_id=run_span)
+        for _ in self.trace.add_calls("predict", times, run.batch_size, run_span):
+            self._check()
 
     def _add_layers(self, run: Run, model: Opened, times: Times, warmup_count: int) -> None:
         read = getattr(model.plugin, "layers", None)

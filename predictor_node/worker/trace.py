@@ -126,6 +126,30 @@ class Trace:
         start_ns = self.clock.epoch_ns(monotonic_ns)
         self._keep([span_id, parent_id, level, name, start_ns, duration_ns, self.thread, 0, tags])
 
+    def add_calls(self, name: str, times: Times, batch_size: int, parent_id: int) -> Iterator[None]:
+        """A model-level span for each call of a run, numbered by `query`; yields after a block."""
+        if self._level < MODEL:
+            return
+        self.flush()
+        offset_ns = self.clock.offset_ns
+        for first in range(0, len(times.starts_ns), BLOCK_ROWS):
+            starts_ns = times.starts_ns[first : first + BLOCK_ROWS]
+            durations_ns = times.durations_ns[first : first + BLOCK_ROWS]
+            ids = range(self._last_id + 1, self._last_id + 1 + len(starts_ns))
+            self._last_id = ids[-1]
+            thread = self.thread
+            self._rows = [
+                [
+                    span_id, parent_id, MODEL, name, start_ns + offset_ns, took_ns, thread, 0,
+                    {"query": query, "batch_size": batch_size},
+                ]
+                for span_id, start_ns, took_ns, query in zip(
+                    ids, starts_ns, durations_ns, range(first, first + len(ids)), strict=True
+                )
+            ]  # fmt: skip
+            self.flush()
+            yield
+
     def add_layer(
         self, name: str, start_ns: int, duration_ns: int, thread: int, tags: dict[str, Any]
     ) -> None:
@@ -164,7 +188,7 @@ class Trace:
         if not self._rows and not self._dropped_unsaid:
             return
         rows, self._rows = self._rows, []
-        levels = Counter(LEVELS[row[2]] for row in rows)
+        levels = {LEVELS[n]: count for n, count in Counter([row[2] for row in rows]).items()}
         self.emitted.update(levels)
         self._say(
             {
@@ -172,9 +196,9 @@ class Trace:
                 "batch": self._batch,
                 "run": self._run,
                 "count": len(rows),
-                "levels": dict(levels),
-                "first_start_ns": min((row[4] for row in rows), default=0),
-                "last_end_ns": max((row[4] + row[5] for row in rows), default=0),
+                "levels": levels,
+                "first_start_ns": min([row[4] for row in rows], default=0),
+                "last_end_ns": max([row[4] + row[5] for row in rows], default=0),
                 "lost": self._dropped_unsaid.total(),
                 "dropped": dict(self._dropped_unsaid),
                 "block": pack(rows),

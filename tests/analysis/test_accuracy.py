@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from scipy.stats import binomtest
 
 from analysis.accuracy import accuracy
@@ -20,10 +21,12 @@ from analysis.items import Item
 from analysis.paired import paired
 from analysis.proportions import mcnemar, share
 from analysis.segmentation import segmentation
+from analysis.summary import summarize
 from analysis.words import word_edits, words
 from bus.errors import InputError
 from bus.messages import (
     Box,
+    Claim,
     ClassMap,
     ClassScore,
     JobStarted,
@@ -308,6 +311,22 @@ def facts(said: list[int], truth: list[int], job: str = "j-0", model: str = "M")
         for at in range(0, len(predictions), 2)
     ]
     return [started, *reversed(frames), frames[0]]
+
+
+def test_claims_stand_beside_what_the_same_dataset_gave() -> None:
+    told = facts([1, 2, 1, 0], [1, 1, 1, -1])  # 2 of 3, and one without a label
+    claims = [
+        Claim(metric="top-1", value=50, unit="%", on="D 1.0.0"),
+        Claim(metric="top1", value=0.8, on="ImageNet"),
+        Claim(metric="mAP", value=0.4, on="D"),
+    ]
+    told[0] = replace(told[0], claims=claims)
+    (row,) = accuracy(told)
+    same, other, missing = row.claims
+    assert same.measured == pytest.approx(200 / 3) and same.ratio == pytest.approx(4 / 3)
+    assert (other.ratio, other.why) == (None, "claimed on ImageNet, measured on D")
+    assert (missing.measured, missing.why) == (None, "not measured here")
+    assert summarize(told).claims == row.claims
 
 
 def test_frames_out_of_order_and_told_twice_count_once() -> None:

@@ -32,7 +32,7 @@ ROWS = {
     "soak": 1,
     "preprocess": 1,
     "resolve": 2,
-    "accuracy": 1,
+    "accuracy": 3,
 }
 
 

@@ -123,6 +123,21 @@ async def test_published_known_to_all_and_withdrawn(bus: Bus, coordinator_on: St
     mine = ListDatasets(dataset="Hers", user="ann")
     found = await bus.request(subjects.DATASETS, mine, Datasets)
     assert [each.owner for each in found.datasets] == ["ann"]
+    # What ann keeps to herself takes nobody's name: neither bob's nor everyone's.
+    his = dataset("Hers", visibility="private", description="bob's")
+    assert isinstance(await ask(Publish(dataset=his, user="bob")), Done)
+    everyones = dataset("Hers", description="everyone's")
+    assert isinstance(await ask(Publish(dataset=everyones)), Done)
+    for user, first in (("ann", ""), ("bob", "bob's"), ("cid", "everyone's")):
+        asked_by = ListDatasets(dataset="Hers", user=user)
+        seen = (await bus.request(subjects.DATASETS, asked_by, Datasets)).datasets
+        assert seen[0].description == first
+        assert {each.owner for each in seen} <= {user, "anonymous"}
+    gone = await ask(Unpublish(name="Hers", version="1", dataset=True, user="bob"))
+    assert isinstance(gone, Done)
+    asked_by = ListDatasets(dataset="Hers", user="bob")
+    (left,) = (await bus.request(subjects.DATASETS, asked_by, Datasets)).datasets
+    assert left.description == "everyone's"
     other = await ask(Unpublish(name="Own", version="2", dataset=True))
     assert isinstance(other, Refused) and other.kind == "unmet_version"
     assert isinstance(await ask(Unpublish(name="own", version="1", dataset=True)), Done)

@@ -241,6 +241,7 @@ WRONG = [
     (("--dataset", "MNIST-5k@^9"), 3, "there is: 1.0.0"),
     (("--dataset", "MNIST-5k", "--limit", "-1"), 2, "limit: expected at least 0"),
     (("--dataset", "nothing.yml"), 2, "no such dataset"),
+    (("--dataset", "./nothing"), 2, "no such dataset"),
     ((), 2, "--dataset"),
 ]
 

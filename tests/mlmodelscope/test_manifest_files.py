@@ -11,7 +11,9 @@ import pytest
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import InputError
-from mlmodelscope.manifest_files import from_file
+from manifests.datasets import read_dataset
+from mlmodelscope.dataset_files import missing
+from mlmodelscope.manifest_files import from_file, whole
 
 WHOLE = """\
 name: m
@@ -132,3 +134,15 @@ async def test_a_graph_that_is_a_folder_travels_as_an_archive(bus: Bus, folder: 
         assert archive.getnames() == names
         member = archive.extractfile(names[0])
         assert member is not None and member.read() == b"graph"
+
+
+def test_a_check_looks_for_the_files_too(folder: Path) -> None:
+    manifest = folder / "m.yml"
+    manifest.write_text(PLAIN)
+    assert whole(manifest).name == "m"
+    (folder / "labels.txt").unlink()
+    with pytest.raises(InputError, match=r"outputs\[0\].parameters.url: no such file"):
+        whole(manifest)
+    manifest.write_text("name: D\nversion: 1\nformat: numpy\nfiles: {data: {url: x.npy}}\n")
+    (line,) = missing(manifest, read_dataset(manifest))
+    assert "files.data: no such file" in line

@@ -61,7 +61,7 @@ KINDS = {
             input="a.txt",
             tensors=[TensorValue(name="y", dtype="float32", shape=[6], data=VECTOR.tobytes())],
         ),
-        "a.txt y float32 6 3, 4, 0, 0, … 5",
+        "a.txt y float32 6 3, 4, 0, 0, … 0 to 4 5",
     ),
     "large tensors": (
         Prediction(

@@ -83,7 +83,6 @@ def _picture(config: dict[str, Any]) -> Picture:
         mean=[round(255 * value, 6) for value in config["mean"]],
         scale=[round(255 * value, 6) for value in config["std"]],
         fit=FITS[config.get("crop_mode") or "center"],  # type: ignore[arg-type]
-        # Above 1 timm puts a black border around a smaller image (three models); we do not.
-        crop=min(1.0, round(config.get("crop_pct") or 1.0, 6)),
+        crop=round(config.get("crop_pct") or 1.0, 6),  # above 1: a black border, here as there
         interpolation=interpolation if interpolation in INTERPOLATIONS else "bicubic",  # type: ignore[arg-type]
     )

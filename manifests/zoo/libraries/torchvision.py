@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from manifests.zoo.rows import Picture, Row, Trained
@@ -57,7 +58,9 @@ def _row(name: str, task: str) -> Row:
 
 def _trained(weights: Any) -> Trained:
     ((on, metrics),) = list(weights.meta["_metrics"].items())[:1]
-    claims = {METRICS[k]: value for k, value in metrics.items() if k in METRICS and value}
+    # Of weights that are another network's backbone torchvision says NaN.
+    told = {METRICS[k]: value for k, value in metrics.items() if k in METRICS and value}
+    claims = {metric: value for metric, value in told.items() if math.isfinite(value)}
     return Trained(picture=_picture(weights), claims=claims, on=on)
 
 

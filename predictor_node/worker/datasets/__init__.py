@@ -2,6 +2,8 @@
 
 A reader is a class with `labels` (class names, empty where they are not known), `__len__` and
 `item(number)`: nothing is read before its item is asked for, beyond an index of where things lie.
+One whose items are arrays may have `stack(numbers)` too: these items at once, equal to one by one,
+or None where they must be read one by one.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from .coco import Coco
 from .folders import ImageFolder, Images
 from .selection import Selection, read_selection, selected
 from .sources import Reader, Source, read_labels
+from .stack import Stack
 from .tables import Csv, JsonLines
 
 READERS: dict[str, Callable[[Source], Reader]] = {
@@ -43,6 +46,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def stack(self, numbers: Sequence[int]) -> Stack | None:
+        """These items at once, where the reader can."""
+        read = getattr(self.reader, "stack", None)
+        return read(numbers) if read is not None else None
 
     def __iter__(self) -> Iterator[Item]:
         for number in self.numbers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from ..errors import WorkerError, unknown
 from ..job import Item
 from .sources import Source
+from .stack import Stack
 
 PACKAGED = {
     "sklearn.datasets:load_digits": 16.0,
@@ -41,14 +43,21 @@ class Rows:
 
     def item(self, number: int) -> Item:
         name = f"{self._source.name}#{number}"
-        truth = None
-        if self._labels is not None:
-            label = np.asarray(self._labels[number])
-            if label.ndim:
-                text = f"{name} has labels of shape {list(label.shape)}; one class is expected"
-                raise WorkerError("asset", text)
-            truth = self._source.truth(label.item(), name)
-        return Item(name=name, array=np.array(self._items[number]), truth=truth)
+        return Item(name, array=np.array(self._items[number]), truth=self._truth(number, name))
+
+    def stack(self, numbers: Sequence[int]) -> Stack:
+        names = [f"{self._source.name}#{number}" for number in numbers]
+        truths = [self._truth(*named) for named in zip(numbers, names, strict=True)]
+        return Stack(names, np.asarray(self._items[np.asarray(numbers)]), truths)
+
+    def _truth(self, number: int, name: str) -> dict[str, Any] | None:
+        if self._labels is None:
+            return None
+        label = np.asarray(self._labels[number])
+        if label.ndim:
+            text = f"{name} has labels of shape {list(label.shape)}; one class is expected"
+            raise WorkerError("asset", text)
+        return self._source.truth(label.item(), name)
 
 
 class Numpy(Rows):

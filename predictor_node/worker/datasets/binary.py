@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from ..errors import WorkerError
 from ..job import Item
 from .sources import Source
+from .stack import Stack
 
 IDX_BYTES = 0x08
 """IDX's code for unsigned bytes."""
@@ -36,6 +38,13 @@ class Mnist:
         name = f"{self._source.name}#{number}"
         truth = self._source.truth(int(self._truths[number]), name)
         return Item(name=name, array=np.array(self._images[number]), truth=truth)
+
+    def stack(self, numbers: Sequence[int]) -> Stack:
+        places = np.asarray(numbers)
+        names = [f"{self._source.name}#{number}" for number in numbers]
+        labels = self._truths[places].tolist()
+        truths = [self._source.truth(*told) for told in zip(labels, names, strict=True)]
+        return Stack(names, np.asarray(self._images[places]), truths)
 
 
 def _idx(source: Source, role: str) -> Any:
@@ -84,12 +93,22 @@ class Cifar:
         return self._ends[-1]
 
     def item(self, number: int) -> Item:
-        part = bisect_right(self._ends, number)
-        row = self._parts[part][number - (self._ends[part - 1] if part else 0)]
-        name = f"{self._source.name}#{number}"
+        name, row = f"{self._source.name}#{number}", self._record(number)
         planes = row[self._labels :].reshape(3, SIDE, SIDE)
         truth = self._source.truth(int(row[self._column]), name)
         return Item(name=name, array=np.ascontiguousarray(planes.transpose(1, 2, 0)), truth=truth)
+
+    def stack(self, numbers: Sequence[int]) -> Stack:
+        names = [f"{self._source.name}#{number}" for number in numbers]
+        rows = np.stack([self._record(number) for number in numbers])
+        planes = rows[:, self._labels :].reshape(-1, 3, SIDE, SIDE)
+        labels = rows[:, self._column].tolist()
+        truths = [self._source.truth(*told) for told in zip(labels, names, strict=True)]
+        return Stack(names, np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), truths)
+
+    def _record(self, number: int) -> Any:
+        part = bisect_right(self._ends, number)
+        return self._parts[part][number - (self._ends[part - 1] if part else 0)]
 
 
 def _place(role: str) -> int:

@@ -37,5 +37,9 @@ class Records:
 
     def text(self, number: int) -> str:
         """One record, without the end of its line."""
+        return self.raw(number).decode("utf-8-sig").rstrip("\r\n")
+
+    def raw(self, number: int) -> bytes:
+        """One record as it lies in the file, the end of its line included."""
         start, end = self._places[2 * number : 2 * number + 2]
-        return self._bytes[start:end].decode("utf-8-sig").rstrip("\r\n")
+        return self._bytes[start:end]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ import numpy as np
 
 from ..errors import WorkerError, unknown
 from ..job import Item
+from .digits import cells_of
 from .lines import Records
 from .sources import Source, inside
+from .stack import Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +31,26 @@ class Pixels:
 
     def image(self, cells: list[str]) -> np.ndarray:
         """The image's pixels, 0–255: [height, width] or [height, width, channels]."""
-        count = self.height * self.width * self.channels
+        count = self.count
         told = cells[self.first : self.first + count]
         if len(told) != count:
             raise ValueError(f"{len(told)} pixels; {count} are expected")
         # Four times as fast as numpy's own reading of text.
-        values = np.fromiter(map(float, told), np.float32, count)
+        return self.images(np.fromiter(map(float, told), np.float32, count)[np.newaxis])[0]
+
+    @property
+    def count(self) -> int:
+        return self.height * self.width * self.channels
+
+    def images(self, values: np.ndarray) -> np.ndarray:
+        """Images of [images, cells] numbers."""
         if self.maximum != 255:
-            values = values * (255 / self.maximum)
-        pixels = np.rint(values).clip(0, 255).astype(np.uint8)
+            values = values.astype(np.float32) * np.float32(255 / self.maximum)
+        if values.dtype.kind == "f":
+            values = np.rint(values)
         shape = (self.height, self.width, self.channels)
-        return pixels.reshape(shape if self.channels > 1 else shape[:2])
+        pixels = values.clip(0, 255).astype(np.uint8)
+        return pixels.reshape(-1, *(shape if self.channels > 1 else shape[:2]))
 
 
 class Csv:
@@ -79,6 +90,26 @@ class Csv:
         except (ValueError, IndexError, csv.Error) as error:
             raise self._source.unreadable("data", f"{where}: {error}") from error
         return made(self._source, number, values, array)
+
+    def stack(self, numbers: Sequence[int]) -> Stack | None:
+        """Rows of plain pixels, all at once; others are read one by one, and said to be wrong."""
+        if not self._pixels or self._delimiter != "," or "file" in self._columns:
+            return None
+        raw = [self._records.raw(number + self._first).rstrip(b"\r\n") for number in numbers]
+        cells = cells_of(raw)
+        if cells is None or max(self._columns.values(), default=0) >= cells.ends.shape[1]:
+            return None
+        values = cells.numbers(self._pixels.first, self._pixels.count)
+        if values is None:
+            return None
+        images = self._pixels.images(values)
+        told = {role: cells.column(column) for role, column in self._columns.items()}
+        rows = [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
+        items = [
+            made(self._source, number, row, image)
+            for number, row, image in zip(numbers, rows or [{}] * len(raw), images, strict=True)
+        ]
+        return Stack([item.name for item in items], images, [item.truth for item in items])
 
     def _cells(self, record: int) -> list[str]:
         return next(csv.reader([self._records.text(record)], delimiter=self._delimiter), [])

@@ -8,6 +8,9 @@
         what the model is fed; most items give one row, long audio one a window
     about(opened, parameters) -> dict      optional
         what reading the model's outputs needs to know of the item (its size, its rate)
+    stacked(arrays, parameters) -> (ndarray [items, *shape], dict) or None     optional
+        what `tensors` and `about` give of items that came as arrays, one row each, all at once;
+        None where that must be done one by one
     settings(parameters) -> dict           optional
         what a result records of how its inputs were made (the decoder)
 

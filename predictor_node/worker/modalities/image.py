@@ -13,17 +13,23 @@ from . import framing
 from .decoders import DECODERS, Wanted, decoder, size_of
 from .image_parameters import ANY_SIZE, ImageParameters, read_parameters
 
-__all__ = ("about", "open", "read_parameters", "settings", "tensors")
+__all__ = ("about", "open", "read_parameters", "settings", "stacked", "tensors")
 
 SNIFFED_BYTES = 512
 Step = Callable[[Any, ImageParameters], Any]
 
 
 def crop(image: Any, parameters: ImageParameters) -> Any:
-    """A part of the image, as crop_box says."""
+    """A part of the image, as crop_box says; where that reaches beyond it, a border."""
     left, top, width, height = box = framing.crop_box(size_of(image), parameters)
-    if box == (0, 0, *size_of(image)):
+    size = size_of(image)
+    if box == (0, 0, *size):
         return image
+    if left < 0 or top < 0 or left + width > size[0] or top + height > size[1]:
+        pixels = np.asarray(image)
+        seen = pixels[max(0, top) : top + height, max(0, left) : left + width]
+        bordered = _bordered(seen, (max(0, -left), max(0, -top), width, height), parameters)
+        return bordered if isinstance(image, np.ndarray) else Image.fromarray(bordered)
     if isinstance(image, np.ndarray):
         return image[top : top + height, left : left + width]
     return image.crop((left, top, left + width, top + height))
@@ -37,17 +43,28 @@ def resize(image: Any, parameters: ImageParameters) -> Any:
     left, top, width, height = framing.border_box(size, parameters)
     if (width, height) == size:
         return image
-    pixels = np.asarray(image)
-    bordered = np.full((height, width, *pixels.shape[2:]), round(parameters.pad_value), np.uint8)
-    bordered[-top : size[1] - top, -left : size[0] - left] = pixels
+    bordered = _bordered(np.asarray(image), (-left, -top, width, height), parameters)
     return bordered if isinstance(image, np.ndarray) else Image.fromarray(bordered)
+
+
+def _bordered(
+    pixels: np.ndarray, box: tuple[int, int, int, int], parameters: ImageParameters
+) -> np.ndarray:
+    """Pixels at a place (left, top) of a field (width, height)."""
+    left, top, width, height = box
+    field = np.full((height, width, *pixels.shape[2:]), round(parameters.pad_value), np.uint8)
+    field[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return field
 
 
 def normalize(image: Image.Image, parameters: ImageParameters) -> np.ndarray:
     """Channels in the model's order, values shifted and scaled, in the model's element type."""
-    pixels = _pixels(image)
+    return _normalized(_pixels(image), parameters)
+
+
+def _normalized(pixels: np.ndarray, parameters: ImageParameters) -> np.ndarray:
     if parameters.color_mode == "BGR":
-        pixels = pixels[:, :, ::-1]
+        pixels = pixels[..., ::-1]
     if parameters.mean != 0 or parameters.scale != 1:
         mean = np.asarray(parameters.mean, np.float32)
         scale = np.asarray(parameters.scale, np.float32)
@@ -79,18 +96,22 @@ def preprocess(image: Any, parameters: ImageParameters) -> np.ndarray:
     for step in parameters.steps[1:]:
         image = STEPS[step](image, parameters)
     tensor = np.ascontiguousarray(_pixels(image))
+    _check_shape(tensor.shape, parameters)
+    return tensor
+
+
+def _check_shape(shape: tuple[int, ...], parameters: ImageParameters) -> None:
     channels, height, width = parameters.dimensions
     chw = parameters.layout.endswith("CHW")
     wanted = (channels, height, width) if chw else (height, width, channels)
     free = parameters.max_dimension > 0 or parameters.keeps_form
     matches = all(
         want in (ANY_SIZE, found) or (free and want != channels)
-        for want, found in zip(wanted, tensor.shape, strict=True)
+        for want, found in zip(wanted, shape, strict=True)
     )
     if not matches:
-        text = f"the steps {list(parameters.steps)} give a tensor of shape {list(tensor.shape)}"
+        text = f"the steps {list(parameters.steps)} give a tensor of shape {list(shape)}"
         raise WorkerError("request", f"{text}; the manifest promises {list(wanted)}")
-    return tensor
 
 
 def open(item: Item, parameters: ImageParameters) -> Any:
@@ -124,6 +145,35 @@ def _from_array(item: Item, parameters: ImageParameters) -> Any:
 def tensors(image: Any, parameters: ImageParameters) -> np.ndarray:
     """The image as the one row of a batch."""
     return preprocess(image, parameters)[np.newaxis]
+
+
+def stacked(
+    arrays: np.ndarray, parameters: ImageParameters
+) -> tuple[np.ndarray, dict[str, Any]] | None:
+    """Images that came as pixels, all at once, and what is to be said of each of them.
+
+    None where their size or their colours must change first: that is done image by image.
+    """
+    wanted, (across, down) = parameters.dimensions[0], (arrays.shape[2:3] + arrays.shape[1:2])
+    pixels = arrays[..., np.newaxis] if arrays.ndim == 3 else arrays
+    size, kept = (across, down), (0, 0, across, down)
+    moved = (
+        framing.resized_size(size, parameters) != size,
+        framing.border_box(size, parameters) != kept,
+        framing.crop_box(size, parameters) != kept,
+    )
+    if pixels.dtype != np.uint8 or pixels.shape[3] not in (1, wanted) or any(moved):
+        return None
+    if pixels.shape[3] != wanted:
+        pixels = np.repeat(pixels, wanted, axis=3)
+    if "normalize" in parameters.steps:
+        pixels = _normalized(pixels, parameters)
+    if "transpose" in parameters.steps and parameters.layout.endswith("CHW"):
+        pixels = pixels.transpose(0, 3, 1, 2)
+    made = np.ascontiguousarray(pixels)
+    _check_shape(made.shape[1:], parameters)
+    where = framing.geometry(size, size, parameters)
+    return made, {"geometry": where, "color_mode": parameters.color_mode}
 
 
 def about(image: Any, parameters: ImageParameters) -> dict[str, Any]:

@@ -14,6 +14,8 @@ METHODS = ("auto", "stretch", "cover", "contain", "pad")
 ELEMENT_TYPES = ("float32", "float16", "uint8", "int32", "int64")
 LAYOUTS = ("NCHW", "NHWC", "CHW", "HWC")
 ANY_SIZE = -1
+MOST_CROP = 2.0
+"""Above 1 a crop reaches beyond the image on every side, and a border is seen there."""
 IMAGE_STEPS = ("decode", "crop", "resize")  # the others have left the image behind for an array
 
 
@@ -127,8 +129,11 @@ def _check(parameters: ImageParameters) -> None:
         f"dimensions are {list(parameters.dimensions)}; sizes from 1, or -1, are expected": any(
             size < 1 and size != ANY_SIZE for size in parameters.height_width
         ),
-        f"crop_ratio is {parameters.crop_ratio}; above 0, up to 1 is expected": not (
-            0 < parameters.crop_ratio <= 1
+        f"crop_ratio is {parameters.crop_ratio}; above 0, up to 2 is expected": not (
+            0 < parameters.crop_ratio <= MOST_CROP
+        ),
+        f"crop_ratio is {parameters.crop_ratio}, a border, and no resize comes before the crop": (
+            parameters.crop_ratio > 1 and not parameters.crops_after_resize
         ),
         "scale holds a zero, by which pixels would be divided": not np.all(parameters.scale),
         f"mean and scale have one number, or {channels}: one a channel": any(

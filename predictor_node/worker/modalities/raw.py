@@ -103,6 +103,18 @@ def tensors(opened: Given, parameters: RawParameters) -> np.ndarray:
     return np.ascontiguousarray(rows)
 
 
+def stacked(
+    arrays: np.ndarray, parameters: RawParameters
+) -> tuple[np.ndarray, dict[str, Any]] | None:
+    """Numbers of a dataset, one row an item, all at once; None where an item is several rows."""
+    if parameters.dimensions and arrays.ndim != len(parameters.dimensions) + 1:
+        return None
+    made = fields.normalized(arrays, parameters.mean, parameters.scale)
+    made = made.astype(parameters.element_type, copy=False)
+    fields.check_row("an item", made[0], parameters.dimensions, parameters.element_type)
+    return np.ascontiguousarray(made), {}
+
+
 def _picked(opened: Given, name: str) -> np.ndarray:
     if name in opened.arrays:
         return opened.arrays[name]

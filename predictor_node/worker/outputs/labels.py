@@ -32,7 +32,8 @@ def read_labels(path: str) -> list[str]:
             raise WorkerError("asset", text)
         found = [numbered[index] for index in range(len(numbered))]
     # Keras writes {"0": ["n01440764", "tench"]}: the readable name is the last one.
-    names = [str(name[-1] if isinstance(name, list) and name else name).strip() for name in found]
+    given = [str(name[-1] if isinstance(name, list) and name else name) for name in found]
+    names = [name.strip() or name for name in given]  # a letter may be a space
     while names and not names[-1]:
         names.pop()
     return [WORDNET_ID.sub("", name) for name in names]

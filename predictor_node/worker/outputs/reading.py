@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from ..errors import unknown
+
+T = TypeVar("T")
 
 TRANSFORMS = ("", "none", "softmax", "sigmoid")
 
@@ -26,8 +26,8 @@ class Reading:
     folder: str = "."
 
 
-def pick(rows: Mapping[str, np.ndarray], output: Mapping[str, Any], layer: str = "") -> np.ndarray:
-    """The tensor that a manifest's output names, by itself or by a parameter; or the first."""
+def pick(rows: Mapping[str, T], output: Mapping[str, Any], layer: str = "") -> T:
+    """What belongs to a manifest's output by the name in it or in a parameter; or the first."""
     parameters = output.get("parameters") or {}
     name = (parameters.get(layer) if layer else "") or output.get("name") or ""
     if not name:

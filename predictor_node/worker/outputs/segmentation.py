@@ -36,7 +36,8 @@ def read(
     )
     found = np.where(seen, classes[lines[:, np.newaxis], columns], NO_CLASS).astype("<u2")
     height, width = found.shape
-    return {"map": {"height": height, "width": width, "block": zlib.compress(found.tobytes())}}
+    made = {"height": height, "width": width, "block": zlib.compress(found.tobytes())}
+    return {"map": made | ({"labels": reading.labels} if reading.labels else {})}
 
 
 def _within(places: np.ndarray, extent: int) -> np.ndarray:

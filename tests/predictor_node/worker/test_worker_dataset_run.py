@@ -84,7 +84,28 @@ def make_run(tmp_path: Path, pixels: np.ndarray):  # type: ignore[no-untyped-def
 
 
 def predictions(said: Any) -> list[dict[str, Any]]:
-    return [each for frame in said.all("predictions") for each in frame["predictions"]]
+    return [each for frame in said.all("predictions") for each in told_in(frame)]
+
+
+def told_in(frame: dict[str, Any]) -> list[dict[str, Any]]:
+    """A frame's predictions, whichever way they are told."""
+    if "columns" not in frame:
+        return list(frame["predictions"])
+    told, names = frame["columns"], dict(frame["columns"]["labels"])
+    count = len(told["inputs"])
+    indices = np.frombuffer(told["indices"], "<i4").reshape(count, -1).tolist()
+    values = np.frombuffer(told["probabilities"], "<f8").reshape(count, -1).tolist()
+    return [
+        {
+            "input": told["inputs"][n],
+            "classes": [
+                {"index": index, "label": names.get(index, ""), "probability": value}
+                for index, value in zip(indices[n], values[n], strict=True)
+            ],
+            **({"truth": told["truths"][n]} if told["truths"][n] is not None else {}),
+        }
+        for n in range(count)
+    ]
 
 
 @pytest.mark.parametrize("size", [1, 5, 23, 100])
@@ -109,7 +130,8 @@ def test_each_item_once_and_in_order(
     assert len(measured["durations_ns"]) == len(measured["starts_ns"]) == calls
     assert min(measured["durations_ns"]) > 0
     spans = [span["name"] for span in said.spans()]
-    assert spans.count("predict") == spans.count("prepare") == calls
+    assert spans.count("predict") == calls
+    assert spans.count("prepare") == spans.count("postprocess") == 1  # arrays: many at once
     assert said.frames[-1]["said"] == "finished"
 
 
@@ -130,9 +152,9 @@ def test_frames_are_small_enough_for_a_message(shared_worker, make_run, tmp_path
     frames = said.all("predictions")
     assert len(frames) > 2
     assert [frame["first"] for frame in frames] == np.cumsum(
-        [0, *(len(frame["predictions"]) for frame in frames[:-1])]
+        [0, *(len(told_in(frame)) for frame in frames[:-1])]
     ).tolist()
-    assert sum(len(frame["predictions"]) for frame in frames) == ITEMS
+    assert sum(len(told_in(frame)) for frame in frames) == ITEMS
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,29 @@ def test_a_crop_before_resize_is_pillows(
     np.testing.assert_array_equal(crop(image, parameters), image.crop(box))
 
 
+@pytest.mark.parametrize("decoder", ["pillow", "opencv"])
+@pytest.mark.parametrize("size", [(90, 60), (60, 90), (60, 60)])
+def test_a_crop_beyond_the_image_has_a_black_border(size: tuple[int, int], decoder: str) -> None:
+    """As timm prepares VOLO: the shorter side at 46 / 1.15, then torchvision's CenterCrop of 46."""
+    given = {"dimensions": [3, 46, 46], "crop_ratio": 1.15, "crop_method": "center"}
+    parameters = read_parameters(
+        {**given, "decoder": decoder, "steps": ["decode", "resize", "crop"]}
+    )
+    image = noise(*size)
+    small = resize(image if decoder == "pillow" else np.asarray(image), parameters)
+    pixels = np.asarray(small)
+    height, width = pixels.shape[:2]
+    assert min(height, width) == 40
+    # torchvision.transforms.functional.center_crop: less is put before than behind.
+    before = [(max(0, 46 - side)) // 2 for side in (height, width)]
+    behind = [(max(0, 46 - side) + 1) // 2 for side in (height, width)]
+    padded = np.pad(pixels, [*zip(before, behind, strict=True), (0, 0)])
+    top, left = ((side - 46) // 2 for side in padded.shape[:2])
+    np.testing.assert_array_equal(
+        np.asarray(crop(small, parameters)), padded[top : top + 46, left : left + 46]
+    )
+
+
 def test_center_is_not_topleft() -> None:
     image = noise(60, 40)
     found = [
