@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from mlmodelscope.importing.reading import read
 from mlmodelscope.importing.profile import HARDWARE
+from mlmodelscope.importing.reading import read
 from predictor_node.worker import profilers
 from predictor_node.worker.job import Run
 from predictor_node.worker.profilers import gpu_counters
