@@ -17,6 +17,7 @@ from analysis.span_csv import span_csv
 from analysis.span_parquet import span_parquet
 from bus.errors import InputError, UnknownNameError
 from collector.otlp import otlp_json, otlp_protobuf
+from collector.otlp_metrics import otlp_metrics_json, otlp_metrics_protobuf
 
 Pieces = Iterator[bytes]
 
@@ -61,8 +62,27 @@ def _otlp_protobuf(recording: Recording) -> Pieces:
     return otlp_protobuf(recording.timeline, recording.traceparent)
 
 
+def _otlp_metrics_json(recording: Recording) -> Pieces:
+    return otlp_metrics_json(recording.metrics, recording.traceparent)
+
+
+def _otlp_metrics_protobuf(recording: Recording) -> Pieces:
+    return otlp_metrics_protobuf(recording.metrics, recording.traceparent)
+
+
 FORMATS = (
     # An ending that is part of another's stands after it.
+    Format(
+        "otlp-metrics-json", ".metrics.otlp.json", _otlp_metrics_json, "OpenTelemetry collectors"
+    ),
+    Format(
+        "otlp-metrics",
+        ".metrics.otlp.pb",
+        _otlp_metrics_protobuf,
+        "what reads OTLP's protobuf",
+        "opentelemetry.proto.metrics.v1.metrics_pb2",
+        "opentelemetry-proto",
+    ),
     Format("otlp-json", ".otlp.json", _otlp_json, "Jaeger, OpenTelemetry collectors"),
     Format(
         "otlp",
