@@ -20,6 +20,8 @@ from collector.otlp import otlp_json, otlp_protobuf
 from collector.otlp_metrics import otlp_metrics_json, otlp_metrics_protobuf
 
 Pieces = Iterator[bytes]
+SAMPLES = "otlp-metrics"
+"""How the formats begin that hold samples and no spans."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,13 @@ def choose(path: Path, name: str = "") -> Format:
 def write(recording: Recording, path: Path, format: Format) -> Iterator[int]:
     """Write a file; how many bytes it has been given so far, again and again.
 
-    Raises InputError where the file cannot be written.
+    Raises InputError where the file cannot be written, or would hold nothing.
     """
+    if format.name.startswith(SAMPLES) and not recording.metrics:
+        raise InputError(
+            "this evaluation has no samples: evaluate with --trace system or deeper, "
+            "or write its spans (.otlp.json)"
+        )
     opener: Any = gzip.open if path.suffix == ".gz" else open
     given = 0
     try:

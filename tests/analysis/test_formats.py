@@ -81,6 +81,13 @@ def test_a_file_that_cannot_be_written(timeline_of, tmp_path: Path) -> None:
         list(formats.write(Recording(timeline_of({})), tmp_path, formats.BY_NAME["csv"]))
 
 
+def test_a_file_of_samples_needs_some(timeline_of, tmp_path: Path) -> None:
+    path = tmp_path / "t.metrics.otlp.json"
+    with pytest.raises(InputError, match="no samples: evaluate with --trace system"):
+        list(formats.write(Recording(timeline_of({})), path, formats.choose(path)))
+    assert not path.exists()
+
+
 def test_facts_say_whose_trace_it_joins(timeline_of) -> None:
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     end = EvaluationFinished(evaluation_id="e", at_ns=0, jobs=[], traceparent=traceparent)
