@@ -1,7 +1,7 @@
 """The distinct tag maps of a timeline, end to end in one buffer: where every span has others, too.
 
-A Python object for each distinct map would cost more than the map. Those that came first are known
-again when they come again; beyond MOST_KNOWN of them, what is new is kept as it comes.
+A Python object for each distinct map would cost more than the map. The latest MOST_KNOWN are known
+again when they come again; what comes again after so many others has a second number.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_KNOWN = 50_000
-"""About 8 MB of memory, whatever the size of the timeline."""
+MOST_KNOWN = 20_000
+"""About 4 MB of memory, whatever the size of the timeline."""
 
 
 class Tags(Sequence[bytes]):
@@ -31,8 +31,9 @@ class Tags(Sequence[bytes]):
         if found is not None:
             return found
         number = len(self._ends) - 1
-        if number < MOST_KNOWN:
-            self._known[key] = number
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()  # what repeats is soon known again, what does not fills no memory
+        self._known[key] = number
         self._text += key
         self._ends.append(len(self._text))
         return number
