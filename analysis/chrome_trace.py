@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from analysis.tracks import lanes, processes_of, thread_label
+from analysis.tracks import lanes, launched_by, processes_of, thread_label
 from bus.messages import LEVELS, MetricsRecorded
 from collector.timeline import Timeline
 
 PIECE = 2000
 """Events encoded at once: a large timeline is never one string in memory."""
+ARROW = {"name": "launch", "cat": "launch"}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -23,7 +24,7 @@ def chrome_trace(timeline: Timeline, metrics: Sequence[MetricsRecorded] = ()) ->
     One process a machine and role; on each of its threads a span lies within its parent, and
     spans that overlap without nesting get lanes of their own. `ts` and `dur` are microseconds
     since the first span (three decimals: JSON numbers cannot hold epoch nanoseconds), which began
-    at otherData.epoch_ns. Ids are hexadecimal text.
+    at otherData.epoch_ns. Ids are hexadecimal text. An arrow leads from each launch to its work.
     """
     first_ns = int(timeline.start_ns.min()) if len(timeline) else 0
     about = {
@@ -71,7 +72,9 @@ def _events(
         source: names.index(p) + 1 for source, p in zip(timeline.sources, processes, strict=True)
     }
     tids: dict[tuple[int, int, int], int] = {}
-    for span, lane in zip(timeline.spans(), lanes(timeline), strict=True):
+    launches = launched_by(timeline)
+    launched = {row for work in launches.values() for row in work}
+    for row, (span, lane) in enumerate(zip(timeline.spans(), lanes(timeline), strict=True)):
         pid = pids[span.source]
         key = (pid, span.thread, lane)
         if key not in tids:
@@ -92,6 +95,11 @@ def _events(
                 "run": span.run,
             },
         }
+        place = {"pid": pid, "tid": tids[key], "ts": round((span.start_ns - first_ns) / 1000, 3)}
+        for work in launches.get(row, ()):
+            yield {"ph": "s", **ARROW, "id": f"{timeline.span_id[work]:016x}", **place}
+        if row in launched:
+            yield {"ph": "f", "bp": "e", **ARROW, "id": f"{span.span_id:016x}", **place}
     for metric in metrics:
         shift_ns = metric.clock.offset_ns - first_ns
         for at_ns, value in zip(metric.times_ns, metric.values, strict=True):

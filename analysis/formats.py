@@ -17,8 +17,11 @@ from analysis.span_csv import span_csv
 from analysis.span_parquet import span_parquet
 from bus.errors import InputError, UnknownNameError
 from collector.otlp import otlp_json, otlp_protobuf
+from collector.otlp_metrics import otlp_metrics_json, otlp_metrics_protobuf
 
 Pieces = Iterator[bytes]
+SAMPLES = "otlp-metrics"
+"""How the formats begin that hold samples and no spans."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,27 @@ def _otlp_protobuf(recording: Recording) -> Pieces:
     return otlp_protobuf(recording.timeline, recording.traceparent)
 
 
+def _otlp_metrics_json(recording: Recording) -> Pieces:
+    return otlp_metrics_json(recording.metrics, recording.traceparent)
+
+
+def _otlp_metrics_protobuf(recording: Recording) -> Pieces:
+    return otlp_metrics_protobuf(recording.metrics, recording.traceparent)
+
+
 FORMATS = (
     # An ending that is part of another's stands after it.
+    Format(
+        "otlp-metrics-json", ".metrics.otlp.json", _otlp_metrics_json, "OpenTelemetry collectors"
+    ),
+    Format(
+        "otlp-metrics",
+        ".metrics.otlp.pb",
+        _otlp_metrics_protobuf,
+        "what reads OTLP's protobuf",
+        "opentelemetry.proto.metrics.v1.metrics_pb2",
+        "opentelemetry-proto",
+    ),
     Format("otlp-json", ".otlp.json", _otlp_json, "Jaeger, OpenTelemetry collectors"),
     Format(
         "otlp",
@@ -98,8 +120,13 @@ def choose(path: Path, name: str = "") -> Format:
 def write(recording: Recording, path: Path, format: Format) -> Iterator[int]:
     """Write a file; how many bytes it has been given so far, again and again.
 
-    Raises InputError where the file cannot be written.
+    Raises InputError where the file cannot be written, or would hold nothing.
     """
+    if format.name.startswith(SAMPLES) and not recording.metrics:
+        raise InputError(
+            "this evaluation has no samples: evaluate with --trace system or deeper, "
+            "or write its spans (.otlp.json)"
+        )
     opener: Any = gzip.open if path.suffix == ".gz" else open
     given = 0
     try:

@@ -6,7 +6,7 @@ arrows from a launch to the work that it launched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
@@ -20,6 +20,11 @@ PIECE = 1000
 MOST_TAGS = 10_000
 REALTIME, BOOTTIME = 1, 6
 """Perfetto's numbers of two clocks (perfetto/trace/clock_snapshot.proto)."""
+COUNTED = {
+    "system": ("voluntary_switches", "involuntary_switches", "minor_faults", "run_delay_ns"),
+    "counters": ("cycles", "instructions", "cache_misses", "branch_misses"),
+}
+"""Of spans of these names, what is drawn as counters too: the others show at a click."""
 FLOW = 0x9E3779B97F4A7C15
 """Odd, so that different correlation ids of a machine stay different flows."""
 
@@ -50,6 +55,9 @@ def _written(recording: Recording, packets: _Packets) -> Iterator[None]:
     packets.about(timeline, first_ns)
     yield
     tracks = _Tracks(timeline.sources, packets)
+    if len(timeline) and recording.unavailable:
+        last_ns = max(int((timeline.start_ns + timeline.duration_ns).max()), first_ns)
+        yield from _lacking(recording.unavailable, tracks, packets, (first_ns, last_ns))
     ends: list[tuple[int, int, int]] = []
     for number, (span, lane) in enumerate(zip(timeline.spans(), lanes(timeline), strict=True)):
         while ends and ends[0][0] <= span.start_ns:
@@ -60,6 +68,11 @@ def _written(recording: Recording, packets: _Packets) -> Iterator[None]:
         # Of those that end together the last to begin ends first.
         heappush(ends, (span.end_ns, -number, track))
         yield
+        for quantity in COUNTED.get(span.name, ()):
+            if isinstance(value := span.tags.get(quantity), int | float):
+                machine, name = span.source.rsplit("/", 2)[0], quantity.replace("_", " ")
+                packets.count(tracks.counter(machine, name, "per predict"), span.start_ns, value)
+        yield
     while ends:
         packets.end(*heappop(ends)[::2])
         yield
@@ -68,6 +81,17 @@ def _written(recording: Recording, packets: _Packets) -> Iterator[None]:
         for at_ns, value in zip(metric.times_ns, metric.values, strict=True):
             packets.count(track, at_ns + metric.clock.offset_ns, value)
             yield
+
+
+def _lacking(
+    unavailable: Mapping[str, str], tracks: _Tracks, packets: _Packets, all_ns: tuple[int, int]
+) -> Iterator[None]:
+    """What was not measured, as long as all that was: in sight wherever one looks."""
+    for what, why in unavailable.items():
+        track = tracks.plain(f"not measured: {what}")
+        packets.note(track, all_ns[0], f"{what}: {why}")
+        packets.end(all_ns[1], track)
+        yield
 
 
 class _Tracks:
@@ -95,6 +119,10 @@ class _Tracks:
             (machine, name, unit),
             lambda number: self._packets.counter(number, parent, f"{name} ({unit})", unit),
         )
+
+    def plain(self, name: str) -> int:
+        """A track of no process."""
+        return self._number((name, "plain"), lambda number: self._packets.plain(number, name))
 
     def _process(self, name: str) -> int:
         return self._number((name,), lambda number: self._packets.process(number, name))
@@ -144,6 +172,17 @@ class _Packets:
         }
         self._annotate(packet, event, about)
 
+    def plain(self, number: int, name: str) -> None:
+        """A track of no process."""
+        descriptor = self._packet().track_descriptor
+        descriptor.uuid, descriptor.name = number, name
+
+    def note(self, track: int, at_ns: int, text: str) -> None:
+        """What is no span of ours begins."""
+        event = self._packet(at_ns).track_event
+        event.type, event.track_uuid = self._proto.TrackEvent.TYPE_SLICE_BEGIN, track
+        event.name = text
+
     def process(self, number: int, name: str) -> None:
         """A machine and role."""
         descriptor = self._packet().track_descriptor
@@ -169,7 +208,7 @@ class _Packets:
         packet = self._packet(span.start_ns)
         event = packet.track_event
         event.type, event.track_uuid = self._proto.TrackEvent.TYPE_SLICE_BEGIN, track
-        event.name_iid = self._iid(packet, "event_names", span.name)
+        event.name_iid = self._iid(packet, "event_names", _label(span))
         event.category_iids.append(self._iid(packet, "event_categories", LEVELS[span.level]))
         if span.correlation_id:
             machine = span.source.rsplit("/", 2)[0]
@@ -232,6 +271,14 @@ class _Packets:
             annotation = event.debug_annotations.add()
             annotation.name_iid = self._iid(packet, "debug_annotation_names", key)
             _set(annotation, value)
+
+
+def _label(span: PlacedSpan) -> str:
+    """Runs look alike: each says which it is."""
+    tags = span.tags
+    if span.name == "run" and "level" in tags and "batch_size" in tags:
+        return f"run {tags.get('run', span.run)}: {tags['level']}, batch {tags['batch_size']}"
+    return span.name
 
 
 def _set(annotation: Any, value: Any) -> None:

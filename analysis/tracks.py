@@ -41,6 +41,26 @@ def _nest(stacks: list[list[int]], start: int, end: int) -> int:
     return len(stacks) - 1
 
 
+def launched_by(timeline: Timeline) -> dict[int, list[int]]:
+    """The rows of asynchronous work, by the row of the call that launched it.
+
+    Of the spans of one machine with one correlation id the launch is the first on a host's thread:
+    a device's clock may be microseconds ahead.
+    """
+    rows = np.flatnonzero(timeline.correlation_id).tolist()
+    machines = [source.rsplit("/", 2)[0] for source in timeline.sources]
+    by_id: dict[tuple[str, int], list[int]] = {}
+    for row in rows:
+        machine = machines[timeline.source_index[row]]
+        by_id.setdefault((machine, int(timeline.correlation_id[row])), []).append(row)
+    found = {}
+    for together in by_id.values():
+        launch = min(together, key=lambda row: (timeline.thread[row] <= 0, row))
+        if work := [row for row in together if row != launch]:
+            found[launch] = work
+    return found
+
+
 def processes_of(sources: Sequence[str]) -> list[str]:
     """What to call each source's process: `node-1 worker`, `client` …"""
     named = []

@@ -25,6 +25,7 @@ Measured = dict[str, float]
 async def run(effort: Effort) -> Result:
     """Rounds of both, one after the other."""
     ours: list[Measured] = []
+    distinct: list[Measured] = []
     theirs: list[Measured] = []
     count = effort.assembled_spans
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
@@ -32,10 +33,16 @@ async def run(effort: Effort) -> Result:
         await _said("make", folder, str(count))
         for turn in range(effort.assemblies):
             ours.append(json.loads(await _said("ours", folder)))
+            distinct.append(json.loads(await _said("distinct", folder)))
             theirs.append(json.loads(await _said("json", folder)))
             took = f"{ours[-1]['seconds']:.2f} and {theirs[-1]['seconds']:.2f} s"
             print(f"assembly: round {turn + 1}, {took}", file=sys.stderr, flush=True)
-    return Result([_time(ours, theirs, count), _memory(ours, theirs, count)], {"ours": ours})
+    rows = [
+        _time(ours, theirs, count),
+        _memory("memory of an assembly, a span", ours, theirs, count),
+        _memory("the same where every span has tags of its own", distinct, theirs, count),
+    ]
+    return Result(rows, {"ours": ours, "distinct": distinct})
 
 
 async def _said(what: str, folder: Path, *more: str) -> bytes:
@@ -57,10 +64,10 @@ def _time(ours: list[Measured], theirs: list[Measured], count: int) -> Row:
     )
 
 
-def _memory(ours: list[Measured], theirs: list[Measured], count: int) -> Row:
+def _memory(what: str, ours: list[Measured], theirs: list[Measured], count: int) -> Row:
     mine, others = ([max(each["bytes"], 1) / count for each in side] for side in (ours, theirs))
     return Row(
-        what="memory of an assembly, a span",
+        what=what,
         ours=median(mine),
         theirs=median(others),
         unit="B",

@@ -1,7 +1,9 @@
 """One side of the comparison of assemblies, in a process of its own.
 
-python -m benchmarks.assembly_side make FOLDER COUNT    writes the same spans in both forms
-python -m benchmarks.assembly_side ours|json FOLDER     seconds and bytes that it took, as JSON
+python -m benchmarks.assembly_side make FOLDER COUNT           writes the same spans in both forms
+python -m benchmarks.assembly_side ours|distinct|json FOLDER   seconds and bytes it took, as JSON
+
+distinct: ours, of spans none of which has the tags of another.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ LAYERS, PRIMITIVES = 40, 3
 THREAD = 4711
 EPOCH_NS = 1_800_000_000_000_000_000
 ROWS = 1_000
-BATCHES, TEXT = "batches.msgpack", "spans.json"
+BATCHES, DISTINCT, TEXT = "batches.msgpack", "distinct.msgpack", "spans.json"
 
 _batches = msgspec.msgpack.Decoder(list[SpansRecorded])
 
@@ -69,7 +71,16 @@ def traced() -> Iterator[Span]:
 def make(folder: Path, count: int) -> None:
     """The spans as a worker's batches, and as JSON: an array of objects with the same fields."""
     spans = list(islice(traced(), count))
-    batches = [
+    (folder / BATCHES).write_bytes(msgspec.msgpack.encode(batches_of(spans)))
+    own = [msgspec.structs.replace(s, tags={**s.tags, "number": s.span_id}) for s in spans]
+    (folder / DISTINCT).write_bytes(msgspec.msgpack.encode(batches_of(own)))
+    fields = Span.__struct_fields__
+    rows = [{name: getattr(span, name) for name in fields} for span in spans]
+    (folder / TEXT).write_text(json.dumps(rows))
+
+
+def batches_of(spans: list[Span]) -> list[SpansRecorded]:
+    return [
         SpansRecorded(
             evaluation_id="e",
             job_id="j",
@@ -84,17 +95,17 @@ def make(folder: Path, count: int) -> None:
             last_end_ns=0,
             block=codec.pack_rows(spans[first : first + ROWS]),
         )
-        for first in range(0, count, ROWS)
+        for first in range(0, len(spans), ROWS)
     ]
-    (folder / BATCHES).write_bytes(msgspec.msgpack.encode(batches))
-    fields = Span.__struct_fields__
-    rows = [{name: getattr(span, name) for name in fields} for span in spans]
-    (folder / TEXT).write_text(json.dumps(rows))
 
 
-def ours(folder: Path) -> Callable[[], Any]:
-    batches = _batches.decode((folder / BATCHES).read_bytes())
+def ours(folder: Path, file: str = BATCHES) -> Callable[[], Any]:
+    batches = _batches.decode((folder / file).read_bytes())
     return lambda: assemble(batches, [])
+
+
+def distinct(folder: Path) -> Callable[[], Any]:
+    return ours(folder, DISTINCT)
 
 
 def theirs(folder: Path) -> Callable[[], Any]:
@@ -130,4 +141,6 @@ if __name__ == "__main__":
         make(place, int(sys.argv[3]))
         print()
     else:
-        print(json.dumps(measured({"ours": ours, "json": theirs}[what](place))))
+        print(
+            json.dumps(measured({"ours": ours, "distinct": distinct, "json": theirs}[what](place)))
+        )

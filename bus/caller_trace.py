@@ -13,7 +13,7 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f
 _NETLOC = re.compile(r"[A-Za-z0-9.\-_]+(:\d+)?|\[[0-9a-fA-F:.]+\](:\d+)?")
 TRACEPARENT = "00-<32 hex digits>-<16 hex digits>-<2 hex digits>, none of the ids all zeros"
 ADDRESS = "http(s)://HOST:PORT, without a user, a password or a query"
-TRACES_PATH = "/v1/traces"
+TRACES_PATH, METRICS_PATH = "/v1/traces", "/v1/metrics"
 
 
 class CallersSpan(NamedTuple):
@@ -59,6 +59,12 @@ def traces_url(endpoint: str) -> str:
         return ""
     path = TRACES_PATH if parts.path in ("", "/") else parts.path
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def metrics_url(traces: str) -> str:
+    """Where samples are posted beside spans; "": the address has a path of its own."""
+    usual = traces.endswith(TRACES_PATH)
+    return traces.removesuffix(TRACES_PATH) + METRICS_PATH if usual else ""
 
 
 def read_hosts(text: str) -> list[Place]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from bus import codec
 from bus.errors import InputError, ProtocolError
 from bus.messages import TimelineChunk
 from collector.rows import NO_TAGS, Columns, Gathering, Vocabulary, pack_block, read_block
+from collector.tags import Tags
 from collector.timeline import Timeline, timeline_of
 
 CHUNK_LIMIT_BYTES = 4 * 1024 * 1024
@@ -24,8 +25,7 @@ AMBIGUOUS = "ambiguous_parent"
 
 def to_chunks(timeline: Timeline, rows_per_chunk: int) -> list[TimelineChunk]:
     """The whole timeline as messages: first packed, because each says how many there are."""
-    tags = [*timeline.tags, *(_with_flag(tag) for tag in timeline.tags)]
-    packed = list(_packed(timeline, max(1, rows_per_chunk), tags)) or [(0, b"", b"")]
+    packed = list(_packed(timeline, max(1, rows_per_chunk))) or [(0, b"", b"")]
     return [
         TimelineChunk(
             evaluation_id=timeline.evaluation_id,
@@ -52,18 +52,24 @@ def to_chunks(timeline: Timeline, rows_per_chunk: int) -> list[TimelineChunk]:
     ]
 
 
-def _packed(
-    timeline: Timeline, rows_per_chunk: int, tags: Sequence[bytes]
-) -> Iterator[tuple[int, bytes, bytes]]:
-    sizes = np.array([len(tag) for tag in tags] or [0], np.int64)
+def _packed(timeline: Timeline, rows_per_chunk: int) -> Iterator[tuple[int, bytes, bytes]]:
+    plain = len(timeline.tags)
+    sizes = np.array([len(tag) for tag in timeline.tags], np.int64)
+
+    def tag_of(number: int) -> bytes:
+        """Those beyond the plain ones are the same again, with the flag."""
+        if number < plain:
+            return timeline.tags[number]
+        return _with_flag(timeline.tags[number - plain])
+
     first = 0
     while first < len(timeline):
         count = min(rows_per_chunk, len(timeline) - first)
         while True:
             rows = np.arange(first, first + count)
-            columns = _columns(timeline, rows, len(timeline.tags))
-            too_much = int(sizes[columns.tags].sum()) > RAW_LIMIT_BYTES
-            block = b"" if too_much else pack_block(columns, timeline.names, tags)
+            columns = _columns(timeline, rows, plain)
+            too_much = int(sizes[columns.tags % plain].sum()) > RAW_LIMIT_BYTES
+            block = b"" if too_much else pack_block(columns, timeline.names, tag_of)
             if count == 1 or not (too_much or len(block) > CHUNK_LIMIT_BYTES):
                 break
             count //= 2
@@ -162,13 +168,13 @@ def _take_flags(columns: Columns, words: Vocabulary) -> NDArray[np.bool_]:
     flagged = [flag in tag and AMBIGUOUS in _decoded(tag) for tag in words.tags]
     if not any(flagged):
         return np.zeros(len(columns), bool)
-    plain: dict[bytes, int] = {}
+    plain = Tags()
     became = []
-    for tag, marked in zip(list(words.tags), flagged, strict=True):
+    for tag, marked in zip(words.tags, flagged, strict=True):
         if marked:
             rest = {k: v for k, v in _decoded(tag).items() if k != AMBIGUOUS}
             tag = msgspec.msgpack.encode(rest) if rest else NO_TAGS
-        became.append(plain.setdefault(tag, len(plain)))
+        became.append(plain.number(tag))
     unclear = np.array(flagged, bool)[columns.tags]
     columns.tags = np.array(became, np.int32)[columns.tags]
     words.tags = plain

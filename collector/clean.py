@@ -58,16 +58,13 @@ def names_for_all(columns: Columns, words: Vocabulary) -> int:
 
 def maps_for_tags(columns: Columns, words: Vocabulary) -> int:
     """Tags that are no map become none: only the first byte is looked at."""
-    no_map = np.array([not _is_map(tag) for tag in words.tags], bool)
+    first = words.tags.firsts()
+    no_map = ~(((first >= 0x80) & (first <= 0x8F)) | (first == 0xDE) | (first == 0xDF))
     if not no_map.any():
         return 0
     wrong = no_map[columns.tags]
-    columns.tags[wrong] = words.tags.setdefault(NO_TAGS, len(words.tags))
+    columns.tags[wrong] = words.tags.number(NO_TAGS)
     return int(np.count_nonzero(wrong))
-
-
-def _is_map(tag: bytes) -> bool:
-    return bool(tag) and (0x80 <= tag[0] <= 0x8F or tag[0] in (0xDE, 0xDF))
 
 
 STEPS: tuple[Step, ...] = (

@@ -115,11 +115,7 @@ class _Trace:
         made = []
         for place, spans in grouped.items():
             machine, role = place.rsplit("/", 1)
-            service = {
-                "service.name": f"mlmodelscope-{role}",
-                "service.namespace": "mlmodelscope",
-                "service.instance.id": machine,
-            }
+            service = service_of(machine, role)
             scope_spans = {"scope": self._scope(), "spans": spans}
             made.append(
                 {"resource": {"attributes": attributes(service)}, "scopeSpans": [scope_spans]}
@@ -137,6 +133,15 @@ class _Trace:
             "mlmodelscope.clock_error_ns": timeline.error_ns,
         }
         return {"name": "mlmodelscope", "attributes": attributes(record)}
+
+
+def service_of(machine: str, role: str) -> Plain:
+    """The attributes of the service that recorded something."""
+    return {
+        "service.name": f"mlmodelscope-{role}",
+        "service.namespace": "mlmodelscope",
+        "service.instance.id": machine,
+    }
 
 
 def trace_id(evaluation_id: str) -> str:

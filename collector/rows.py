@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
 import msgspec
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bus import codec
 from bus.errors import ProtocolError
+from collector.tags import Tags
 
 NO_TAGS = b"\x80"
 """An empty MessagePack map."""
@@ -69,7 +70,7 @@ class Vocabulary:
     """Every distinct text of a timeline: names, tags (raw MessagePack maps) and sources."""
 
     names: dict[str, int] = field(default_factory=dict)
-    tags: dict[bytes, int] = field(default_factory=dict)
+    tags: Tags = field(default_factory=Tags)
     sources: dict[str, int] = field(default_factory=dict)
 
 
@@ -96,7 +97,7 @@ def _columns(rows: list[Row], words: Vocabulary, run: int, source: str) -> Colum
         thread=np.array([r.thread for r in rows], np.int64),
         correlation_id=np.array([r.correlation_id for r in rows], np.int64),
         name=np.array([names.setdefault(r.name, len(names)) for r in rows], np.int32),
-        tags=np.array([tags.setdefault(bytes(r.tags), len(tags)) for r in rows], np.int32),
+        tags=np.array([tags.number(r.tags) for r in rows], np.int32),
         run=np.full(count, np.int32(min(max(run, -1), 2**31 - 1))),
         source=np.full(count, np.int32(words.sources.setdefault(source, len(words.sources)))),
     )
@@ -135,9 +136,10 @@ def _empty(column: str) -> Column:
     return np.empty(0, {**wide, **narrow}.get(column, np.int64))
 
 
-def pack_block(columns: Columns, names: Sequence[str], tags: Sequence[bytes]) -> bytes:
+def pack_block(columns: Columns, names: Sequence[str], tag_of: Callable[[int], bytes]) -> bytes:
     """Columns as a block of rows, as a worker would have sent them."""
-    raw = [msgspec.Raw(tag) for tag in tags]
+    used, tags = np.unique(columns.tags, return_inverse=True)
+    raw = [msgspec.Raw(tag_of(number)) for number in used.tolist()]
     rows = [
         Row(span, parent, level, names[name], start, duration, thread, correlation, raw[tag])
         for span, parent, level, name, start, duration, thread, correlation, tag in zip(
@@ -149,7 +151,7 @@ def pack_block(columns: Columns, names: Sequence[str], tags: Sequence[bytes]) ->
             columns.duration_ns.tolist(),
             columns.thread.tolist(),
             columns.correlation_id.tolist(),
-            columns.tags.tolist(),
+            tags.tolist(),
             strict=True,
         )
     ]

@@ -41,6 +41,7 @@ INDEXES: dict[str, tuple[tuple[tuple[str, int], ...], ...]] = {
         (("model", ASCENDING), ("at_ns", DESCENDING)),
         (("user", ASCENDING), ("at_ns", DESCENDING)),
         (("due", ASCENDING),),
+        (("push_until", ASCENDING),),
     ),
     "chunks": ((("evaluation_id", ASCENDING),),),
 }

@@ -194,6 +194,7 @@ def assemble(batches: Iterable[SpansRecorded], finished: Iterable[JobFinished]) 
     _once_each(columns)
     sources, aligned = clocks.align(columns, list(words.sources))
     columns.take(order_of(columns.start_ns, columns.duration_ns, columns.level))
+    words.tags.forget()
     unclear = find_parents(columns, sources)
     told = account.closed(columns, sources) | aligned._asdict()
     return timeline_of(columns, unclear, words, sources, told)
@@ -221,7 +222,7 @@ def timeline_of(
         source_index=columns.source,
         ambiguous=unclear,
         names=list(words.names),
-        tags=list(words.tags),
+        tags=words.tags,
         sources=list(sources),
         **account,
     )

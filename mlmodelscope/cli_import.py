@@ -16,6 +16,7 @@ def import_profiles(
     model: str = "",
     call: str = "",
     batch_size: int = 0,
+    cuda_runtime: str = "all",
     output: Literal["table", "json", "csv"] = "table",
     where: Where = DEFAULT,
 ) -> int:
@@ -41,8 +42,11 @@ def import_profiles(
         profiler's steps, else the outermost modules; of ONNX Runtime: its runs.
     batch_size
         How many inputs one call took; 0: not known.
+    cuda_runtime
+        Of PyTorch: which calls of the device's runtime are kept. all; launches: those that launched
+        something; or functions' names with commas, which are kept beside these.
     """
-    said = {"model": model, "call": call, "batch_size": batch_size}
+    said = {"model": model, "call": call, "batch_size": batch_size, "cuda_runtime": cuda_runtime}
 
     async def command(client: Client) -> int:
         from bus.errors import InputError

@@ -27,8 +27,8 @@ def timeline(
     """Write an evaluation's timeline as a file, or look at it (`--open`).
 
     The ending chooses the format: `.json` (Chrome trace), `.pftrace` (Perfetto), `.otlp.json` and
-    `.otlp.pb` (OpenTelemetry), `.csv`, `.parquet`, `.folded` (flame graphs); with `.gz` behind it,
-    compressed. https://ui.perfetto.dev opens the first two.
+    `.otlp.pb` (OpenTelemetry; the samples: `.metrics.otlp.json`), `.csv`, `.parquet`, `.folded`
+    (flame graphs); with `.gz` behind it, compressed. https://ui.perfetto.dev opens the first two.
 
     For example:
 

@@ -341,14 +341,16 @@ class Client:
         model: str = "",
         call: str = "",
         batch_size: int = 0,
+        cuda_runtime: str = "all",
         progress: Progress = silently,
     ) -> Imported:
         """Store a profile that was made elsewhere (PyTorch, ONNX Runtime, Chrome trace).
 
-        call: spans whose name contains it are the model's calls; batch_size: inputs of one call.
-        The same file again changes nothing. Raises InputError for a file that is no profile.
+        call: spans whose name contains it are the model's calls; batch_size: inputs of one call;
+        cuda_runtime: the calls of a device's runtime that are kept (all, launches, or names). The
+        same file again changes nothing. Raises InputError for a file that is no profile.
         """
-        options = Options(model=model, call=call, batch_size=batch_size)
+        options = Options(model, call, batch_size, cuda_runtime)
         return await import_profile(self._bus, self.user, path, options, progress)
 
     # ---------------------------------------------------------------- what was stored

@@ -27,6 +27,8 @@ from bus.service import until_signalled
 LOOPBACK = "127.0.0.1"
 CONTENT_TYPES = {".wasm": "application/wasm", ".js": "text/javascript", ".html": "text/html"}
 """What a browser insists on, whatever this machine's own table of types says."""
+EXPANDED = '[{"id":"dev.perfetto.ExpandTracksByRegex","args":["."]}]'
+"""What the UI does first: folded groups show nothing of what one has come to see."""
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -85,7 +87,7 @@ async def serving(trace: Path, ui: Path) -> AsyncIterator[str]:
         await site.start()
         here = f"http://{LOOPBACK}:{runner.addresses[0][1]}"
         address = f"{here}/{secret}/{quote(trace.name)}"
-        yield f"{here}/#!/?url={quote(address, safe='')}"
+        yield f"{here}/#!/?url={quote(address, safe='')}&startupCommands={quote(EXPANDED, safe='')}"
     finally:
         await runner.cleanup()
 

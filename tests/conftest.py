@@ -122,7 +122,9 @@ class OtlpReceiver:
 
     def __init__(self) -> None:
         self.answers: list[int] = []
+        self.metric_answers: list[int] = []
         self.resources: list[Any] = []
+        self.metrics: list[Any] = []
         self.url = ""
 
     @property
@@ -151,6 +153,15 @@ class OtlpReceiver:
         answer = service.ExportTraceServiceResponse().SerializeToString()
         return web.Response(body=answer, content_type="application/x-protobuf")
 
+    async def receive_metrics(self, request: web.Request) -> web.Response:
+        from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as service
+
+        if self.metric_answers:
+            return web.Response(status=self.metric_answers.pop(0))
+        sent = service.ExportMetricsServiceRequest.FromString(await request.read())
+        self.metrics += sent.resource_metrics
+        return web.Response(body=b"", content_type="application/x-protobuf")
+
 
 @pytest.fixture
 async def otlp_receiver() -> AsyncIterator[OtlpReceiver]:
@@ -158,6 +169,7 @@ async def otlp_receiver() -> AsyncIterator[OtlpReceiver]:
     receiver = OtlpReceiver()
     app = web.Application(client_max_size=2**26)
     app.router.add_post("/v1/traces", receiver.receive)
+    app.router.add_post("/v1/metrics", receiver.receive_metrics)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

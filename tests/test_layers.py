@@ -20,7 +20,11 @@ MAY_IMPORT = {
 }
 # Narrower than the table: of these rooms, only these modules may be used.
 ONLY = {
-    ("analysis", "collector"): ("collector.timeline", "collector.otlp"),
+    ("analysis", "collector"): (
+        "collector.timeline",
+        "collector.otlp",
+        "collector.otlp_metrics",
+    ),
     ("coordinator", "analysis"): ("analysis.recommend",),
     ("mlmodelscope", "collector"): ("collector.timeline",),
 }
@@ -49,12 +53,17 @@ HOMES = {
     "aiohttp": {
         "bus/service.py",
         "predictor_node/downloads.py",
+        "collector/otlp_post.py",
         "collector/otlp_push.py",
         "mlmodelscope/perfetto_view.py",
     },
     "cryptography": {"mlmodelscope/certificates.py"},
-    "opentelemetry": {"collector/otlp.py"},
-    "google": {"collector/otlp.py", f"{WORKER}/frameworks/tensorflow_graphs.py"},
+    "opentelemetry": {"collector/otlp.py", "collector/otlp_metrics.py"},
+    "google": {
+        "collector/otlp.py",
+        "collector/otlp_metrics.py",
+        f"{WORKER}/frameworks/tensorflow_graphs.py",
+    },
     "perfetto": {"analysis/perfetto_trace.py"},
     "pyarrow": {"analysis/span_parquet.py"},
     "prometheus_client": {"bus/service.py"},

@@ -40,6 +40,8 @@ def names_of(content: Content, options: Options, again: int = 0) -> Names:
     if options == Options() and not again:
         return Names(content.sha256[:32])
     said = [content.sha256, options.model, options.call, options.batch_size, again]
+    if options.cuda_runtime != Options().cuda_runtime:
+        said.append(options.cuda_runtime)
     return Names(sha256(msgspec.json.encode(said)).hexdigest()[:32])
 
 

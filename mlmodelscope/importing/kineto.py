@@ -14,6 +14,7 @@ Kinds of spans, by Kineto's category, older names included:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -54,6 +55,8 @@ CALLS_OF_A_LIBRARY = (
     "privateuse1_driver",
     "overhead",
 )
+RUNTIMES = tuple(name for name in CALLS_OF_A_LIBRARY if name != "overhead")
+ALL, NOT_ASKED = "all", "a call of the runtime that was not asked for (--cuda-runtime)"
 WORK_OF_A_DEVICE = (
     "kernel",
     "gpu_memcpy",
@@ -114,9 +117,37 @@ def read(trace: Trace, options: Options) -> Profile:
     profile.about = trace.about
     profile.devices = _devices(trace.about.get("deviceProperties"))
     reader = _Reader(profile)
+    if options.cuda_runtime != ALL:
+        trace.events = list(_wanted(trace.events, options.cuda_runtime, profile))
     Phases(profile, base_ns, reader.complete, reader.instant).walk(trace.events)
     _join(profile, reader.joints, options)
     return profile
+
+
+def _wanted(events: Sequence[Event], asked: str, profile: Profile) -> Iterator[Event]:
+    """The events but for the runtime's calls that were not asked for; a launch is always kept."""
+    names = {name.strip() for name in asked.split(",")} - {""}
+    launched = {_correlation(e) for e in events if _category(e) in WORK_OF_A_DEVICE} - {0}
+    # Where counting took the place of tracing, launches are known by their names alone.
+    counted = any(_category(event) == RANGE for event in events)
+    for event in events:
+        is_call, name = event.ph == "X" and _category(event) in RUNTIMES, str(event.name)
+        launch = _correlation(event) in launched or (counted and counters.LAUNCH.match(name))
+        if not is_call or ALL in names or name in names or launch:
+            yield event
+        else:
+            profile.ledger.count(event.cat, event.ph, "", NOT_ASKED)
+
+
+def _category(event: Event) -> str:
+    return OLD_NAMES.get(str(event.cat), str(event.cat))
+
+
+def _correlation(event: Event) -> int:
+    try:
+        return _number(_args.decode(event.args).correlation) if event.args is not NOTHING else 0
+    except msgspec.DecodeError:
+        return 0
 
 
 class _Reader:
@@ -127,7 +158,7 @@ class _Reader:
         self.joints: dict[int, Args] = {}
 
     def complete(self, event: Event, times_ns: tuple[int, int]) -> str:
-        category = OLD_NAMES.get(str(event.cat), str(event.cat))
+        category = _category(event)
         if category == "Trace":
             start_ns, duration_ns = times_ns
             window = Window(name=str(event.name), start_ns=start_ns, duration_ns=duration_ns)

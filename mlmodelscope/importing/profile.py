@@ -30,12 +30,14 @@ class Options:
     """What a person says about a profile that it does not say itself.
 
     call: spans whose name contains this are the calls of the model. batch_size: the inputs of
-    one call; 0: not known.
+    one call; 0: not known. cuda_runtime: which calls of a device's runtime are kept: all, launches
+    (those that launched something), or functions' names with commas beside these.
     """
 
     model: str = ""
     call: str = ""
     batch_size: int = 0
+    cuda_runtime: str = "all"
 
 
 def _numbers() -> array[int]:

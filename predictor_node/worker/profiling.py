@@ -146,7 +146,14 @@ def _find(job: Job, name: str, path: str) -> Found:
         if only and job.framework not in only:
             why = f"it is for {', '.join(only)}, not {job.framework}"
             return Found(name, module.LEVEL, why, foreign=True)
-        why = module.available() or _not_wanted(module, job.profile_settings)
+        not_wanted = _not_wanted(module, job.profile_settings)
+        device = str(job.settings.get("device", "cpu"))
+        if (on := getattr(module, "devices", ())) and device not in on:
+            why = f"it is for device {', '.join(on)}, not {device}"
+            # Who asked for it by name is told; to all others it is nothing that they lack.
+            asked = hasattr(module, "wanted") and not not_wanted
+            return Found(name, module.LEVEL, why, foreign=not asked)
+        why = module.available() or not_wanted
         environment = getattr(module, "environment", None)
         needs = environment(job.profile_settings) if environment and not why else {}
         needed = {str(key): str(value) for key, value in needs.items()}

@@ -59,6 +59,26 @@ def test_what_overlaps_has_a_lane_of_its_own() -> None:
             assert not a[0] < b[0] < a[1] < b[1]
 
 
+def test_an_arrow_leads_from_a_launch_to_each_of_its_works() -> None:
+    """Even where the device's clock is ahead: its work seems to begin before the launch."""
+    timeline = timeline_of(
+        Span(1, 0, 2, "predict", 0, 1_000, 7),
+        Span(2, 0, 4, "early", 90, 20, -1, correlation_id=5),
+        Span(3, 0, 4, "launch", 100, 50, 7, correlation_id=5),
+        Span(4, 0, 4, "late", 1_200, 20, -1, correlation_id=5),
+        Span(6, 0, 4, "alone", 300, 20, 7, correlation_id=6),
+    )
+    slices = {event["args"]["span_id"]: event for event in events(timeline, "X")}
+    begins = {event["id"]: event for event in events(timeline, "s")}
+    ends = {event["id"]: event for event in events(timeline, "f")}
+    assert set(begins) == set(ends) == {f"{number:016x}" for number in (2, 4)}
+    for number, end in ends.items():
+        begin, launch, work = begins[number], slices[f"{3:016x}"], slices[number]
+        assert [begin[key] for key in ("ts", "tid")] == [launch[key] for key in ("ts", "tid")]
+        assert [end[key] for key in ("ts", "tid")] == [work[key] for key in ("ts", "tid")]
+        assert end["bp"] == "e" and begin["cat"] == end["cat"] and begin["name"] == end["name"]
+
+
 def test_metrics_are_counters() -> None:
     metric = MetricsRecorded(
         evaluation_id="e1",

@@ -11,7 +11,7 @@ import pytest
 from analysis import formats
 from analysis.recording import Recording, recording_of
 from bus.errors import InputError, UnknownNameError
-from bus.messages import EvaluationFinished, Span
+from bus.messages import EvaluationFinished, MetricsRecorded, Span
 
 ENDINGS = [
     ("t.json", "chrome"),
@@ -19,6 +19,8 @@ ENDINGS = [
     ("t.otlp.json", "otlp-json"),
     ("t.otlp.json.gz", "otlp-json"),
     ("t.otlp.pb", "otlp"),
+    ("t.metrics.otlp.json", "otlp-metrics-json"),
+    ("t.metrics.otlp.pb", "otlp-metrics"),
     ("t.pftrace", "perfetto"),
     ("t.csv.gz", "csv"),
     ("t.parquet", "parquet"),
@@ -54,18 +56,36 @@ def test_an_unknown_name_and_what_cannot_be(monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_format_writes_a_file(timeline_of, tmp_path: Path, format: formats.Format) -> None:
     format.require()
     timeline = timeline_of({("n1", "worker", 0): [Span(1, 0, 2, "predict", 10**18, 5_000, 7)]})
+    power = MetricsRecorded(
+        evaluation_id="e",
+        source="worker",
+        batch=0,
+        name="power",
+        unit="watts",
+        level="hardware",
+        times_ns=[10**18],
+        values=[3.0],
+    )
+    recording = Recording(timeline, [power])
     path = tmp_path / f"t{format.ending}"
-    given = list(formats.write(Recording(timeline), path, format))
+    given = list(formats.write(recording, path, format))
     assert given and given[-1] == path.stat().st_size > 0
     if format.name != "parquet":
         packed = tmp_path / f"t{format.ending}.gz"
-        list(formats.write(Recording(timeline), packed, format))
+        list(formats.write(recording, packed, format))
         assert gzip.decompress(packed.read_bytes()) == path.read_bytes()
 
 
 def test_a_file_that_cannot_be_written(timeline_of, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write"):
         list(formats.write(Recording(timeline_of({})), tmp_path, formats.BY_NAME["csv"]))
+
+
+def test_a_file_of_samples_needs_some(timeline_of, tmp_path: Path) -> None:
+    path = tmp_path / "t.metrics.otlp.json"
+    with pytest.raises(InputError, match="no samples: evaluate with --trace system"):
+        list(formats.write(Recording(timeline_of({})), path, formats.choose(path)))
+    assert not path.exists()
 
 
 def test_facts_say_whose_trace_it_joins(timeline_of) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from analysis.perfetto_trace import PIECE, perfetto_trace
-from analysis.recording import Recording
-from bus.messages import Clock, MetricsRecorded, Span
+from analysis.recording import Recording, recording_of
+from bus.messages import Clock, JobFinished, MetricsRecorded, Span
 
 pb2 = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
 
@@ -167,3 +167,41 @@ def test_it_says_whether_all_of_it_is_there(timeline_of) -> None:
     read = Read(Recording(timeline_of({})))
     (mark,) = [p.track_event for p in read.packets if p.track_event.type == INSTANT]
     assert mark.name == "complete" and not read.slices
+
+
+def test_runs_say_which_they_are_and_counts_of_a_predict_are_counters(timeline_of) -> None:
+    run = {"run": 4, "level": "full", "batch_size": 2, "queries": 1}
+    counts = {"involuntary_switches": 3, "run_delay_ns": 5_000, "read_bytes": 7}
+    spans = [
+        Span(1, 0, 1, "run", EPOCH_NS, 900, 7, tags=run),
+        Span(2, 1, 2, "predict", EPOCH_NS + 100, 500, 7),
+        Span(3, 0, 5, "system", EPOCH_NS + 100, 500, 7, tags=counts),
+    ]
+    read = Read(Recording(timeline_of({("n1", "worker", 4): spans})))
+    assert [s["name"] for s in read.slices] == ["run 4: full, batch 2", "predict", "system"]
+    assert read.samples == [
+        ("involuntary switches (per predict)", EPOCH_NS + 100, 3.0),
+        ("run delay ns (per predict)", EPOCH_NS + 100, 5_000.0),
+    ]
+
+
+def test_what_was_not_measured_stands_beside_all_that_was(timeline_of) -> None:
+    spans = [Span(1, 0, 2, "predict", EPOCH_NS, 500, 7), Span(2, 0, 2, "p", EPOCH_NS + 600, 50, 7)]
+    why = {"power": "no RAPL interface", "gpu": "NVML: no driver"}
+    timeline = timeline_of({("n1", "worker", 0): spans})
+    read = Read(Recording(timeline, unavailable=why))
+    told = [s for s in read.slices if ":" in s["name"]]
+    assert [(s["name"], s["start"], s["dur"]) for s in told] == [
+        ("power: no RAPL interface", EPOCH_NS, 650),
+        ("gpu: NVML: no driver", EPOCH_NS, 650),
+    ]
+    finished = JobFinished(
+        evaluation_id="e",
+        job_id="j",
+        attempt=1,
+        node_id="n1",
+        sequence=0,
+        at_ns=0,
+        unavailable=why,
+    )
+    assert recording_of(timeline, [finished]).unavailable == why

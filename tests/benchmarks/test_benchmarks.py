@@ -28,7 +28,7 @@ ROWS = {
     "tracing": 3,
     "cold": 1,
     "spans": 2,
-    "assembly": 2,
+    "assembly": 3,
     "soak": 1,
     "preprocess": 1,
     "resolve": 2,

@@ -13,8 +13,15 @@ import pytest
 from bus import codec, subjects
 from bus.connection import Bus
 from bus.errors import InputError
-from bus.messages import EvaluationFinished, JobFinished, JobOutcome, Span, SpansRecorded
-from collector import otlp_push
+from bus.messages import (
+    EvaluationFinished,
+    JobFinished,
+    JobOutcome,
+    MetricsRecorded,
+    Span,
+    SpansRecorded,
+)
+from collector import otlp_marks, otlp_post, otlp_push
 from collector.collector import Collector, Settings
 
 EVALUATION = "b2b2" + "0" * 28
@@ -150,7 +157,7 @@ async def test_a_trace_that_its_caller_does_not_record_is_not_pushed(
 async def test_tries_again_what_may_pass_and_counts_what_does_not(
     running, bus: Bus, otlp_receiver, eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(otlp_push, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(otlp_post, "FIRST_PAUSE_S", 0.01)
     otlp_receiver.answers = [503, 429]
     async with running(otlp_endpoint=otlp_receiver.url) as collector:
         await evaluate(bus)
@@ -167,7 +174,7 @@ async def test_a_push_that_fails_is_counted_and_shown(
     running, bus: Bus, otlp_receiver, eventually, monkeypatch, answers: list[int], why: str
 ) -> None:
     """A redirect is not followed: the settings allowed this host and no other."""
-    monkeypatch.setattr(otlp_push, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(otlp_post, "FIRST_PAUSE_S", 0.01)
     otlp_receiver.answers = answers
     async with running(otlp_endpoint=otlp_receiver.url) as collector:
         await evaluate(bus)
@@ -181,7 +188,7 @@ async def test_a_push_that_fails_is_counted_and_shown(
 async def test_an_endpoint_that_is_away_holds_nothing_up(
     running, bus: Bus, eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(otlp_push, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(otlp_post, "FIRST_PAUSE_S", 0.01)
     async with running(otlp_endpoint="http://127.0.0.1:1") as collector:
         await evaluate(bus)
         await eventually(lambda: collector.counters["otlp_dropped"])
@@ -203,6 +210,62 @@ async def test_a_full_queue_drops_and_says_so(
     async with running(otlp_endpoint=otlp_receiver.url) as collector:
         await eventually(lambda: collector.counters["otlp_sent"])
     assert len(otlp_receiver.spans) == 4
+
+
+async def test_a_collector_that_dies_leaves_what_waits_to_another(
+    running, bus: Bus, otlp_receiver, eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one never says again that it lives, and never sends: as when it was killed."""
+    monkeypatch.setattr(otlp_push, "LOOK_S", 0.1)
+    monkeypatch.setattr(otlp_push, "RENEW_S", 1e9)
+    monkeypatch.setattr(otlp_push, "AT_ONCE", 0)
+    monkeypatch.setattr(otlp_marks, "HELD_S", 1.0)
+    async with running(otlp_endpoint=otlp_receiver.url) as dead:
+        await evaluate(bus)
+        await eventually(lambda: dead.status()["otlp"]["waiting"])
+        dead._push._stopping.set()  # its loop ends; nobody answers for what waits
+        monkeypatch.setattr(dead._push._marks, "release", dead._push._marks.renew)
+        monkeypatch.setattr(otlp_push, "AT_ONCE", 1)
+        async with running(otlp_endpoint=otlp_receiver.url) as other:
+            await eventually(lambda: other.counters["otlp_sent"])
+            assert other.counters["otlp_taken_over"] == 1
+            await asyncio.sleep(1.3)  # it is sent once: the mark is gone
+            assert other.counters["otlp_sent"] == 1
+    assert len(otlp_receiver.spans) == 4
+
+
+def samples() -> MetricsRecorded:
+    return MetricsRecorded(
+        evaluation_id=EVALUATION,
+        job_id=f"{EVALUATION}-0",
+        attempt=1,
+        node_id="n1",
+        source="worker",
+        batch=0,
+        run=2,
+        name="power.package-0",
+        unit="watts",
+        level="hardware",
+        times_ns=[1_000, 2_000],
+        values=[31.5, 30.0],
+    )
+
+
+@pytest.mark.parametrize("answers", [[], [404]])
+async def test_samples_go_beside_the_spans_where_they_are_taken(
+    running, bus: Bus, otlp_receiver, eventually, answers: list[int]
+) -> None:
+    otlp_receiver.metric_answers = list(answers)
+    async with running(otlp_endpoint=otlp_receiver.url) as collector:
+        await bus.record(subjects.metric("n1", "ada", EVALUATION), samples())
+        await eventually(lambda: collector.counters["metrics"])
+        await evaluate(bus)
+        await eventually(lambda: collector.counters["otlp_sent"])
+        assert collector.counters["otlp_metrics_not_taken"] == len(answers)
+        assert collector.counters["otlp_dropped"] == 0
+    assert len(otlp_receiver.spans) == 4
+    names = [m.name for r in otlp_receiver.metrics for s in r.scope_metrics for m in s.metrics]
+    assert names == ([] if answers else ["power.package-0"])
 
 
 @pytest.mark.parametrize(

@@ -293,3 +293,31 @@ def test_the_arguments_are_all_there(recorded, name: str) -> None:
         assert span.name == event["name"]
         kept = {key: span.tags[key] for key in event["args"]}
         assert kept == json.loads(json.dumps(event["args"], default=float))
+
+
+@pytest.mark.parametrize("asked", ["launches", "cudaDeviceSynchronize"])
+def test_which_runtime_calls_are_kept_is_a_choice(recordings: Path, asked: str) -> None:
+    path = recordings / "gpu_traces" / "a100-alexnet.json.gz"
+    whole, some = Recorded(path), Recorded(path, Options(cuda_runtime=asked))
+    kept = [span.name for span in some.at("cuda_runtime")]
+    device = {
+        e["args"]["correlation"] for e in whole.complete("kernel", "gpu_memcpy", "gpu_memset")
+    }
+    device |= {e["args"]["correlation"] for e in whole.complete("cuda_sync")}
+    expected = [
+        event["name"]
+        for event in whole.complete("cuda_runtime")
+        if event["args"]["correlation"] in device or event["name"] == asked
+    ]
+    assert sorted(kept) == sorted(expected) and len(kept) < 361
+    (left_out,) = [e for e in some.profile.ledger.told() if "not asked for" in e.reason]
+    assert left_out.count == 361 - len(kept)
+    kernels = [(span.name, span.parent_id) for span in some.at("kernel")]
+    assert kernels == [(span.name, span.parent_id) for span in whole.at("kernel")]
+
+
+def test_launches_of_counted_kernels_are_kept(recordings: Path) -> None:
+    options = Options(cuda_runtime="launches")
+    some = Recorded(recordings / "gpu_traces" / "a100-counters.json.gz", options)
+    assert len(some.at("cuda_profiler_range")) == len(some.at("cuda_runtime")) == 77
+    assert all(span.correlation_id for span in some.at("cuda_profiler_range"))

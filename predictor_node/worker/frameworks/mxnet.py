@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import WorkerError, unknown
-from . import Spec
+from . import Layers, Spec
 from .installed import has_gpu, model_packages, version_of
+from .mxnet_profile import Recorder
 from .settings import known_only, one_of, same_precision, thread_count
 from .tensors import check_batch, inputs_of, outputs_of, renamed
 
@@ -35,6 +36,8 @@ class Handle:
     outputs: list[dict[str, Any]]
     settings: dict[str, Any]
     providers: dict[str, list[str]] = field(default_factory=dict)
+    recorder: Recorder | None = None
+    """Where the model was opened to be profiled."""
 
 
 def open(spec: Spec) -> Handle:
@@ -52,9 +55,11 @@ def open(spec: Spec) -> Handle:
     precision = _precision(given)
     same_precision(spec, precision, "give parameters of the precision that you want")
     block = _block(mx, symbol, inputs, given, context)
+    run = _runner(mx, block, inputs, context)
+    recorder = Recorder(mx, symbol, run, spec.folder) if spec.profile else None
     where = {str(name): str(value.list_ctx()[0]) for name, value in block.collect_params().items()}
     return Handle(
-        run=_runner(mx, block, inputs, context),
+        run=recorder or run,
         threads=_threads,
         inputs=inputs,
         outputs=outputs,
@@ -69,6 +74,7 @@ def open(spec: Spec) -> Handle:
             device: [name for name, there in where.items() if there == device]
             for device in dict.fromkeys(where.values())
         },
+        recorder=recorder,
     )
 
 
@@ -83,7 +89,17 @@ def predict(handle: Handle, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]
 
 
 def close(handle: Handle) -> None:
-    del handle.run
+    if handle.recorder is not None:
+        handle.recorder.stop()
+    del handle.run, handle.recorder
+
+
+def layers(
+    handle: Handle, starts_ns: np.ndarray, durations_ns: np.ndarray, warmup_count: int
+) -> Layers:
+    """MXNet's record of the operators of each predict; ends the recording."""
+    assert handle.recorder is not None
+    return handle.recorder.layers(starts_ns, durations_ns, warmup_count)
 
 
 def describe() -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Recorder:
         self._mark = scope(MARK)
         self._count, self._most = 0, MOST_EVENTS
         self._calls: Calls | None = None
+        self._more: dict[str, Any] = {}
         self._profiler: Any = started(on_gpu)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
@@ -60,6 +61,17 @@ class Recorder:
         self.given, self.named = given, named
         with self._mark:
             return self.module(*given, **named)
+
+    def count(self, metrics: Sequence[str]) -> None:
+        """From now on CUPTI counts these around each kernel, and notes no kernels' times."""
+        from torch._C._profiler import _ExperimentalConfig
+
+        self.stop()
+        counting = _ExperimentalConfig(
+            profiler_metrics=list(metrics), profiler_measure_per_kernel=True
+        )
+        self._more = {"experimental_config": counting}
+        self._profiler = started(self.on_gpu, **self._more)
 
     def calls(self) -> Calls:
         """What was recorded; ends the recording."""
@@ -89,7 +101,7 @@ class Recorder:
             noted = len(self.results[-1].events())
             self._most = 3 + MOST_EVENTS // max(1, noted)
         if self._count < 3:
-            self._profiler = started(self.on_gpu)
+            self._profiler = started(self.on_gpu, **self._more)
 
 
 def scope(name: str) -> Any:

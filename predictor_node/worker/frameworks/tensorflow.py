@@ -103,8 +103,8 @@ def _format(spec: Spec) -> str:
 def _litert(spec: Spec) -> Handle:
     from .tensorflow_litert import Interpreter
 
-    if spec.device != "cpu" or "inter_op_threads" in spec.settings:
-        text = "LiteRT runs on a CPU, with the setting threads only"
+    if spec.device != "cpu" or str(spec.settings.get("inter_op_threads", 1)) != "1":
+        text = "LiteRT runs on a CPU, one operator after the other, with the setting threads only"
         raise WorkerError("request", f"{text}; leave device and inter_op_threads out")
     opened = Interpreter(spec)
     settings = {
@@ -112,6 +112,7 @@ def _litert(spec: Spec) -> Handle:
         "format": "litert",
         "library": opened.library,
         "intra_op_threads": opened.threads or "chosen by LiteRT",
+        "inter_op_threads": 1,
         "precision": opened.precision,
     }
     return Handle(opened.run, opened.inputs, opened.outputs, settings, keep=opened)

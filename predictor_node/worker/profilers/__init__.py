@@ -11,6 +11,7 @@
         `before(query)` and `after(query)`: called around each predict, outside its two clock
         readings
     frameworks: tuple[str, ...]                     optional: for runs of these frameworks only
+    devices: tuple[str, ...]                        optional: for runs on these only (cpu, gpu)
     environment(settings) -> dict[str, str]         optional: variables that must be set before the
         worker starts: a run that needs them gets a worker process of its own
     ALONE: bool                                     optional: where it is in force at its own level,

@@ -51,20 +51,19 @@ class Captured:
         os.close(self._kept)
         os.close(self._file)
 
-    def lines(self, wanted: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-        """(marks before it, line) of those that begin so; the others are printed now.
+    def lines(self, wanted: re.Pattern[bytes]) -> Iterator[tuple[int, str]]:
+        """(marks before it, line) of those in which this is found; the others are printed now.
 
         One may begin in the middle: behind the first half of a line that somebody else printed.
         """
         ends, marks, at = self.ends, 0, 0
-        found = re.compile(b"|".join(re.escape(word.encode()) for word in wanted))
         others = []
         with self.path.open("rb") as file:
             for raw in file:
                 begins, at = at, at + len(raw)
                 while marks < len(ends) and begins >= ends[marks]:
                     marks += 1
-                split = ours.start() if (ours := found.search(raw)) else len(raw)
+                split = ours.start() if (ours := wanted.search(raw)) else len(raw)
                 others.append(raw[:split])
                 if split < len(raw):
                     yield marks, raw[split:].decode(errors="replace")

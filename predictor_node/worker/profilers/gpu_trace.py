@@ -64,11 +64,11 @@ def gpu_rows(trace: Mapping[str, Any], kept: Collection[str]) -> list[Row]:
         if e.get("cat") in RUNTIME
         and (ALL in kept or e["name"] in kept or _correlation(e) in launched)
     ]
-    rows = [_row(e, base_ns, int(e["tid"]), {"kind": "launch"}) for e in runtime]
+    rows = [row_of(e, base_ns, int(e["tid"]), {"kind": "launch"}) for e in runtime]
     for event in executed:
         given = event.get("args") or {}
         tags = {ours: given[theirs] for theirs, ours in TAGS.items() if theirs in given}
-        rows.append(_row(event, base_ns, 0, {"kind": EXECUTED[event["cat"]], **tags}))
+        rows.append(row_of(event, base_ns, 0, {"kind": EXECUTED[event["cat"]], **tags}))
     return sorted(rows, key=lambda row: row.start_ns)
 
 
@@ -115,7 +115,8 @@ def _add(session: Session, rows: list[Row], shift_ns: int, window: tuple[int, in
     return told
 
 
-def _row(event: Mapping[str, Any], base_ns: int, thread: int, tags: dict[str, Any]) -> Row:
+def row_of(event: Mapping[str, Any], base_ns: int, thread: int, tags: dict[str, Any]) -> Row:
+    """A complete event of the trace."""
     took_ns = round(float(event.get("dur", 0)) * 1000)
     start_ns = _time_ns(event, base_ns)
     return Row(event["name"], start_ns, took_ns, thread, _correlation(event), tags)

@@ -19,6 +19,10 @@ NO_TIMES = (
 OWN = "neither oneDNN nor MKL was called: these operators are the framework's own code"
 
 
+Said = dict[int, list[Call]]
+"""The calls of each query, in their order."""
+
+
 class Marking:
     """Told of each query: the lines of one are those between two marks."""
 
@@ -59,15 +63,26 @@ def layers_of(session: Session, recorder: Any) -> list[list[Layer]]:
 def add_calls(
     session: Session, captured: Captured, layers: list[list[Layer]], ahead: tuple[int, int]
 ) -> None:
+    """Every call that oneDNN and MKL printed as a span; says what they did not say.
+
+    The first mark in the file is the loop's beginning.
+    """
+    if not add_said(session, _by_query(captured), layers, ahead):
+        session.unavailable(OWN)
+    captured.path.unlink(missing_ok=True)
+
+
+def add_said(
+    session: Session, said: Said, layers: list[list[Layer]], ahead: tuple[int, int]
+) -> int:
     """Every call of the measured queries as a span; layers: those of each query, in order.
 
-    ahead: the worker's clock against the system's, before and after the loop. The first mark in
-    the file is the loop's beginning.
+    ahead: the worker's clock against the system's, before and after the loop. Gives their number.
     """
     starts_ns, ends_ns = session.starts_ns, session.starts_ns + session.durations_ns
     skew_ns = np.linspace(*ahead, max(1, len(starts_ns))).astype(np.int64).tolist()
     told = untimed = 0
-    for query, calls in _by_query(captured).items():
+    for query, calls in said.items():
         if query >= len(starts_ns):
             continue
         predict = Layer(int(starts_ns[query]), int(ends_ns[query]), "", session.thread)
@@ -78,18 +93,16 @@ def add_calls(
                 tags = {**tags, "placed": "by order"}
                 untimed += tags["library"] == "onednn"
             took_ns = each.end_ns - each.start_ns
-            where = each.thread if layers else 0
+            where = each.thread if layers else each.call.thread
             session.add_span("library", each.call.name, each.start_ns, took_ns, where, tags)
             told += 1
     if untimed:
         session.unavailable(NO_TIMES)
-    if not told:
-        session.unavailable(OWN)
-    captured.path.unlink(missing_ok=True)
+    return told
 
 
-def _by_query(captured: Captured) -> dict[int, list[Call]]:
-    found: dict[int, list[Call]] = {}
+def _by_query(captured: Captured) -> Said:
+    found: Said = {}
     for mark, line in captured.lines(OURS):
         call = read_call(line) if mark else None  # before the first mark nothing is measured
         if call is not None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from .verbose_lines import Call
 
-WORKING = ("convolution", "deconvolution", "inner_product", "matmul", "graph", "rnn")
-"""Primitives that do a layer's own work: where there is one, no call without a time does it."""
+WORKING = ("convolution", "deconvolution", "inner_product", "matmul", "graph", "rnn", "cudnn")
+"""How calls begin that do a layer's own work: where there is one, no call without a time does."""
 MULTIPLYING = (
     *("linear", "mm", "matmul", "conv", "einsum", "dot", "addmv", "aten::mv", "lstm", "gru", "rnn"),
     *("attention", "transformer", "bilinear", "cdist", "fused"),
@@ -58,8 +58,9 @@ def place(
         if call.start_ns:
             at_ns = call.start_ns + skew_ns
             rows = _around(at_ns + call.duration_ns // 2, layers, starts)
+            rows = [row for row in rows if layers[row].thread == call.thread] or rows
             places[number] = _cut(call, at_ns, [layers[row] for row in rows] or [predict])
-            if len(rows) == 1 and call.name in WORKING:
+            if len(rows) == 1 and call.name.startswith(WORKING):
                 busy.add(rows[0])
     able = [
         layer

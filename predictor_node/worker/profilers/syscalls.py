@@ -46,8 +46,14 @@ def available() -> str:
 
 
 def wanted(settings: Mapping[str, Any]) -> str:
-    if settings.get("syscalls") == "strace":
+    asked = settings.get("syscalls")
+    if asked == "strace":
         return ""
+    if asked == "bpftrace":
+        return (
+            "bpftrace is not used: it needs root and the kernel's BTF, which containers seldom "
+            "have; strace counts the same calls: --setting profile.syscalls=strace"
+        )
     return "strace slows every system call: ask for it with --setting profile.syscalls=strace"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 ONEDNN = ("onednn_verbose,", "dnnl_verbose,", "mkldnn_verbose,")
 MKL = "MKL_VERBOSE "
-OURS = (*ONEDNN, MKL)
+OURS = re.compile(b"|".join(re.escape(word.encode()) for word in (*ONEDNN, MKL)))
 FIELDS = ("propagation", "tensors", "attributes", "algorithm", "problem")
 """What follows an implementation in a line, in the order of oneDNN's own template."""
 UNIT_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
@@ -22,12 +22,16 @@ MOMENT = re.compile(r"(\d{9,})(?:\.(\d+))?")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a library. start_ns: on the system's clock; 0: the library does not say it."""
+    """One call of a library. start_ns: on the system's clock; 0: the library does not say it.
+
+    thread: the native id; 0: not known.
+    """
 
     name: str
     start_ns: int
     duration_ns: int
     tags: dict[str, Any] = field(default_factory=dict)
+    thread: int = 0
 
 
 def read_call(line: str) -> Call | None:

@@ -164,6 +164,7 @@ def test_system_calls_are_counted_only_for_whom_asks(
     unasked = shared_worker.run(job)
     assert "--setting profile.syscalls=strace" in unasked.one("finished")["unavailable"]["full"]
     assert len(unasked.spans(5)) == 10
+    assert "bpftrace is not used" in syscalls.wanted({"syscalls": "bpftrace"})
     said = shared_worker.run({**job, "settings": {"profile.syscalls": "strace"}})
     found = {frame["name"]: frame["values"] for frame in said.all("samples")}
     assert found["syscalls.pwrite64"] == [10.0]

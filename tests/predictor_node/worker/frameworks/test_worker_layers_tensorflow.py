@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor_node import worker
+from predictor_node.serialised import settings_for
 
 if TYPE_CHECKING:
     from ..conftest import Process, Said, StartWorker
@@ -71,6 +72,16 @@ def test_litert_says_that_it_reads_no_layers(net_worker: Process, net_job: NetJo
     said = of_one(net_worker.run(job))
     assert "LiteRT" in said.one("finished")["unavailable"]["framework"]
     assert not said.spans(FRAMEWORK)
+
+
+def test_litert_can_be_serialised_because_it_is(net_worker: Process, net_job: NetJob) -> None:
+    known = ("threads", "inter_op_threads", "precision", "onednn")
+    settings = settings_for("tensorflow", {"device": "cpu", "serialize": 1}, known)
+    model = {"files": {"graph": "net.tflite"}}
+    job = net_job("tensorflow", model, runs=[run_of("model", batch_size=1)], settings=settings)
+    said = of_one(net_worker.run(job))
+    effective = said.one("opened")["settings"]
+    assert (effective["intra_op_threads"], effective["inter_op_threads"]) == (1, 1)
 
 
 def test_each_node_has_the_primitives_that_it_called(

@@ -112,6 +112,39 @@ def test_random_weights_of_mxnet_are_drawn_with_the_seed(
     assert not np.array_equal(said[0], said[1])
 
 
+def test_the_layers_of_mxnet_are_the_nodes_of_its_graph(
+    mxnet_worker: Process, net_job: NetJob, mxnet_files: Path, small_net: SmallNet
+) -> None:
+    levels = ("framework", "model")  # afterwards operators run in bulk again
+    runs = [
+        {"index": i, "batch_size": 2, "queries": 5, "warmup": 2, "level": level}
+        for i, level in enumerate(levels)
+    ]
+    job = of_mxnet(net_job, mxnet_files, "net-symbol.json", "net-0000.params", runs=runs)
+    said = mxnet_worker.run(job)
+    assert np.abs(scores(said) - small_net.expected).max() < 1e-4
+    assert said.one("finished")["unavailable"] == {}
+    layers = said.one("graph")["layers"]
+    named = [(each["name"], each["operator"]) for each in layers]
+    own = [(name, operator) for name, operator in named if operator != "Reorder"]  # oneDNN's
+    assert own == [
+        ("conv", "Convolution"),
+        ("relu", "Activation"),
+        ("flatten0", "Flatten"),
+        ("dense", "FullyConnected"),
+    ]
+    shapes = [each["outputs"][0]["shape"] for each in layers if each["outputs"]]
+    assert shapes == [[2, 4, 6, 6], [2, 4, 6, 6], [2, 144], [2, 5]]
+    assert layers[0]["parameter_bytes"] == 4 * (4 * 3 * 3 * 3 + 4)
+    spans = said.spans(3)
+    assert [span["name"] for span in spans] == [name for name, _ in named] * 5
+    for number, predict in enumerate(said.spans(2)[:5]):
+        end_ns = predict["start_ns"] + predict["duration_ns"]
+        for span in spans[len(named) * number :][: len(named)]:
+            assert predict["start_ns"] <= span["start_ns"]
+            assert span["start_ns"] + span["duration_ns"] <= end_ns
+
+
 BAD = {
     "a setting": ({"settings": {"treads": 1}}, "request", "did you mean threads"),
     "a device": ({"settings": {"device": "gpu"}}, "framework", "finds no GPU"),
