@@ -105,7 +105,7 @@ class Bus:
         """Connect, once and for all: nats-py itself tries on for ever, also where it is refused."""
         connecting = asyncio.ensure_future(
             self._client.connect(
-                servers,  # type: ignore[arg-type]
+                servers,
                 name=self.name,
                 connect_timeout=2,
                 max_reconnect_attempts=-1,
