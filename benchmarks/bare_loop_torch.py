@@ -1,6 +1,6 @@
-"""The peer for PyTorch: an exported program in a loop, by itself, with nothing of ours around it.
+"""The peer for PyTorch: EfficientNet-Lite0 in a loop, by itself, with nothing of ours around it.
 
-    python bare_loop_torch.py MODEL.pt2 TENSOR.npy
+    python bare_loop_torch.py WEIGHTS.pth TENSOR.npy
 
 Asked and answering as bare_loop.py; with a profile, torch.profiler is on for the block.
 """
@@ -16,6 +16,7 @@ os.environ["KINETO_LOG_LEVEL"] = "99"
 
 import numpy as np
 import torch
+from efficientnet_lite_pytorch import EfficientNet
 from torch.profiler import ProfilerActivity, profile
 
 
@@ -41,9 +42,11 @@ def measure(module: Any, tensor: np.ndarray, warmup: int, queries: int) -> dict[
     return {"starts_ns": starts_ns, "durations_ns": durations_ns, "best": best}
 
 
-def main(model: str, tensor_file: str) -> None:
+def main(weights: str, tensor_file: str) -> None:
     torch.set_num_threads(1)
-    tensor, module = np.load(tensor_file), torch.export.load(model).module()
+    tensor, module = np.load(tensor_file), EfficientNet.from_name("efficientnet-lite0")
+    module.load_state_dict(torch.load(weights, weights_only=True))
+    module.eval()
     print(json.dumps({"version": torch.__version__}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)

@@ -24,7 +24,8 @@ MODEL = "EfficientNet-Lite0"
 class ModelFiles:
     """A model that can be opened by hand, and one photo: as a file and as the tensor of it.
 
-    framework: the one to ask for, where the model is there for several.
+    graph: the weights, of a model that a package constructs. framework: the one to ask for, where
+    the model is there for several.
     """
 
     manifest: Manifest
@@ -41,18 +42,18 @@ async def fetch(folder: Path, bus: Bus, name: str = MODEL, framework: str = "") 
     manifest = Catalog(shipped()).candidates(name, wanted)[0]
     kept = assets(bus)
     model, sample = manifest.model, manifest.samples[0]
-    graph = await kept.fetch(model.graph_path, model.graph_checksum)
     photo_file = await kept.fetch(sample.url, sample.checksum)
     by_hand = folder / "by-hand" / name
     by_hand.mkdir(parents=True)
-    (by_hand / _name(model.graph_path)).write_bytes(graph.read_bytes())
-    if model.weights_path:
-        weights = await kept.fetch(model.weights_path, model.weights_checksum)
-        (by_hand / _name(model.weights_path)).write_bytes(weights.read_bytes())
+    parts = ((model.graph_path, model.graph_checksum), (model.weights_path, model.weights_checksum))
+    for url, checksum in parts:
+        if url:
+            part = await kept.fetch(url, checksum)
+            (by_hand / _name(url)).write_bytes(part.read_bytes())
     return ModelFiles(
         manifest=manifest,
         photo=Input(name=_name(sample.url), url=sample.url, checksum=sample.checksum),
-        graph=by_hand / _name(model.graph_path),
+        graph=by_hand / _name(model.graph_path or model.weights_path),
         photo_file=photo_file,
         tensor_file=_tensor(manifest, photo_file, by_hand / "photo.npy"),
         framework=framework,

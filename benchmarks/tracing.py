@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from benchmarks.bare import TORCH
 from benchmarks.effort import Effort
+from benchmarks.model_files import MODEL
 from benchmarks.overhead import both, ours, row
 from benchmarks.report import Result
 from benchmarks.rounds import Rounds, Sides, measure
 
 FRAMEWORK_BUDGET = 1.05
 MODEL_BUDGET = 1.01
-SHORTER = 10
-"""So many times shorter is a predict of MNIST-CNN (0.25 ms): as many more make a block. Else it
-would be over before the other processes have dealt with the opening of the model, for which a run
-with the profiler has it opened anew, and the peer has not."""
 
 
 async def run(effort: Effort) -> Result:
     """Framework level against the framework's profiler; model level against none, both ours."""
     framework, model, torch = Rounds(), Rounds(), Rounds()
-    many = replace(effort, queries=SHORTER * effort.queries, warmup=SHORTER * effort.warmup)
     for _ in range(effort.generations):
         async with both() as (bus, files, (one, two)):
             profiled = Sides(
@@ -34,17 +29,17 @@ async def run(effort: Effort) -> Result:
             untraced = partial(ours, bus, files, "none", effort)
             traced = Sides(partial(ours, bus, files, "model", effort), untraced, untraced)
             await measure("model level", traced, effort, model)
-        async with both("MNIST-CNN", "pytorch", TORCH) as (bus, files, (one, two)):
+        async with both(MODEL, "pytorch", TORCH) as (bus, files, (one, two)):
             profiled = Sides(
-                partial(ours, bus, files, "framework", many),
-                partial(one.block, many, profile=True),
-                partial(two.block, many, profile=True),
+                partial(ours, bus, files, "framework", effort),
+                partial(one.block, effort, profile=True),
+                partial(two.block, effort, profile=True),
             )
-            await measure("framework level, PyTorch", profiled, many, torch)
+            await measure("framework level, PyTorch", profiled, effort, torch)
     return Result(
         [
             row("framework level / its own profiler alone", framework, effort, FRAMEWORK_BUDGET),
-            row("framework level, PyTorch / its own profiler", torch, many, FRAMEWORK_BUDGET),
+            row("framework level, PyTorch / its own profiler", torch, effort, FRAMEWORK_BUDGET),
             row("model level / no tracing", model, effort, MODEL_BUDGET),
         ],
         {
