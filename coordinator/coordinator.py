@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bus import subjects
@@ -35,6 +35,7 @@ from bus.messages import (
     ListFacts,
     ListModels,
     ListNodes,
+    ListQueue,
     Message,
     Models,
     NodeAlive,
@@ -51,16 +52,20 @@ from bus.messages import (
 )
 from bus.senders import forged
 from bus.service import Service
-from coordinator.admission import admit, candidates, no_nodes
-from coordinator.attempts import Attempts, accepted
+from coordinator.admission import Plan, admit, candidates, faults_of_wanted, no_nodes
+from coordinator.attempts import AHEAD, Attempts, accepted
 from coordinator.board import Board
 from coordinator.constraints import misfits, survey
 from coordinator.dataset_shelf import DatasetShelf
 from coordinator.opening import open_model
 from coordinator.placement import in_order, places
+from coordinator.queue import Bounds, listed
+from coordinator.ran import Ran
 from coordinator.registry import Registry
+from coordinator.releasing import Releasing
 from coordinator.shelf import Shelf
 from coordinator.sweep import Sweep
+from coordinator.turns import read_shares
 from manifests.catalog import not_runnable
 from manifests.zoo import Zoo, zoo_folder
 
@@ -68,19 +73,28 @@ log = logging.getLogger(__name__)
 
 APPLICATION = LEVELS.index("application")
 PAGE_BYTES = 2 * 1024 * 1024
+MOST_NODES = 1000
+"""In one answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """sweep_s: how often everything is looked at, beside what is heard of at once.
 
-    home: the data folder, whose lists of libraries' models win over the shipped ones.
-    groups: a file of who is in which group (bus/groups.py), for private models.
+    home: the data folder, whose lists of libraries' models win over the shipped ones. groups: a
+    file of who is in which group (bus/groups.py), for private models. queue_limit,
+    user_limit: how many jobs may be there that have not ended, of all and of one user. shares: how
+    much more one user may have than another (`ann=2,ben=0.5`; 1). ahead: how many jobs a node is
+    given for each of its slots; the others wait with the coordinators.
     """
 
     sweep_s: float = 2.0
     home: str = ""
     groups: str = ""
+    queue_limit: int = 10_000
+    user_limit: int = 1_000
+    shares: str = ""
+    ahead: int = AHEAD
 
 
 class Coordinator(Service):
@@ -96,8 +110,15 @@ class Coordinator(Service):
         self._shelf = Shelf(self.counters, Zoo(zoo_folder(self._settings.home)), groups.of)
         self._catalog = self._shelf.catalog
         self._datasets = DatasetShelf(self.counters, groups.of)
-        self._attempts = Attempts(bus, self._board, self._registry, self.counters)
-        self._sweep = Sweep(self._attempts, self._board, self._registry, self._catalog)
+        self._ran = Ran()
+        seen = self._registry, self._ran
+        self._attempts = Attempts(bus, self._board, seen, self.counters)
+        self._attempts.ahead = max(1, self._settings.ahead)
+        known = self._catalog, self._datasets.known
+        self._sweep = Sweep(self._attempts, self._board, self._registry, known)
+        self._bounds = Bounds(self._settings.queue_limit, self._settings.user_limit)
+        self._shares = read_shares(self._settings.shares)
+        self._releasing = Releasing(self._attempts, self._board, self._registry, self._shares)
         self._watches: list[Watch] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._facts: Consumer | None = None
@@ -113,6 +134,7 @@ class Coordinator(Service):
         await self._shelf.start(self._bus)
         await self._datasets.start(self._bus)
         await self._board.start(self._bus)
+        await self._ran.start(self._bus)
         for name, seen in (
             (subjects.NODES_BUCKET, self._saw_node),
             (subjects.ALIVE_BUCKET, self._saw_heartbeat),
@@ -127,6 +149,7 @@ class Coordinator(Service):
                 subjects.TOLD: self._told,
                 subjects.FITS: self._fits,
                 subjects.NODES: self._nodes,
+                subjects.QUEUE: self._queue,
                 subjects.MODELS: self._models,
                 subjects.DATASETS: self._list_datasets,
                 subjects.PUBLISH: self._publish,
@@ -139,6 +162,7 @@ class Coordinator(Service):
         self._facts = await self._bus.consume(
             subjects.FACTS_STREAM, subjects.COORDINATOR_FACTS, kinds, self._heard
         )
+        self._releasing.start()
         self._sweeper = asyncio.create_task(self._keep_sweeping())
 
     async def stop(self) -> None:
@@ -149,6 +173,7 @@ class Coordinator(Service):
         if sweeper is not None:
             # Not cancelled: that could fall between a record and what is said of it.
             await asyncio.wait([sweeper])
+        await self._releasing.stop()
         if self._facts is not None:
             await self._facts.stop()
         if self._tasks:
@@ -156,6 +181,7 @@ class Coordinator(Service):
         for watch in self._watches:
             await watch.stop()
         await self._board.stop()
+        await self._ran.stop()
         await self._shelf.stop()
         await self._datasets.stop()
 
@@ -172,6 +198,7 @@ class Coordinator(Service):
             "models": len(self._shelf),
             "jobs": self._board.states(),
             "queues": dict(self._board.outstanding),
+            "held": {node_id: len(held) for node_id, held in self._board.held.items()},
         }
 
     async def _keep_sweeping(self) -> None:
@@ -185,6 +212,7 @@ class Coordinator(Service):
                 return
             try:
                 await self._sweep.run()
+                self._releasing.wake()
             except Exception:
                 # Whatever it was: the next sweep looks at everything again.
                 self.counters["failed_sweeps"] += 1
@@ -200,6 +228,7 @@ class Coordinator(Service):
 
     def _saw_node(self, key: str, message: Message | None, _: int) -> None:
         node = message if isinstance(message, NodeAnnounced) else None
+        self._releasing.wake()
         if self._sweep.gone(self._registry.announced(key, node)):
             self._wake.set()
 
@@ -221,6 +250,7 @@ class Coordinator(Service):
                 log.warning("not taken", extra={"subject": received.subject, "error": why})
             elif isinstance(received.message, JobFinished | JobFailed):
                 await self._attempts.heard(received.message)
+                self._releasing.wake()
         except BusError as exc:
             log.warning("fact put back", extra={"subject": received.subject, "error": str(exc)})
             await received.nak(1.0)
@@ -234,8 +264,11 @@ class Coordinator(Service):
             return _not("Evaluate", request)
         began_ns = time.time_ns()
         self.counters["requests"] += 1
-        load, datasets = self._board.outstanding, self._datasets.known
-        plan = admit(request, self._catalog, self._registry, load, datasets)
+        plan: Plan | Refused = admit(
+            request, self._catalog, self._registry, self._attempts.outlooks, self._datasets.known
+        )
+        if isinstance(plan, Plan):
+            plan = self._bounds.refuse(request, len(plan.choices), self._board) or plan
         if isinstance(plan, Refused):
             # What was accepted stays accepted, even if nothing would fit it now.
             known = None
@@ -246,15 +279,17 @@ class Coordinator(Service):
             self.counters["refused"] += 1
             return plan
         record, published = await self._attempts.place(request, plan, began_ns)
-        if published:
-            self._later(self._after_placing(record, began_ns, time.time_ns()))
+        if published is not None:
+            self._later(self._after_placing(record, published, (began_ns, time.time_ns())))
         return accepted(record)
 
-    async def _after_placing(self, record: EvaluationRecord, began_ns: int, placed_ns: int) -> None:
-        request = record.request
+    async def _after_placing(
+        self, record: EvaluationRecord, published: list[str], times_ns: tuple[int, int]
+    ) -> None:
+        request, (began_ns, placed_ns) = record.request, times_ns
         try:
-            for placed in record.jobs:
-                await self._attempts.mark_published(placed.job_id, 1)
+            for job_id in published:
+                await self._attempts.mark_published(job_id, 1)
             if LEVELS.index(request.level) >= APPLICATION:
                 await self._clock.refresh()
                 spans = _route_span(record, began_ns, placed_ns, self._clock.latest)
@@ -279,6 +314,7 @@ class Coordinator(Service):
             return Refused(evaluation_id=evaluation_id, kind="forbidden", text=text)
         if record.state == "running":
             await self._attempts.cancel(record, f"cancelled by {request.user}")
+            self._releasing.wake()
             record = await self._board.evaluation(evaluation_id) or record
             if record.state == "cancelled":
                 return Done(text=f"evaluation {evaluation_id} is cancelled")
@@ -297,26 +333,36 @@ class Coordinator(Service):
     async def _fits(self, request: Message) -> Message:
         if not isinstance(request, Fits):
             return _not("Fits", request)
-        found = candidates(request, self._catalog)
+        if problem := faults_of_wanted(request.wanted):
+            return Refused(kind="bad_request", text=problem)
+        anything = request.manifest is None and not request.model
+        found = [None] if anything else candidates(request, self._catalog)
         if isinstance(found, Refused):
             return found
         if not len(self._registry):
             return no_nodes(request)
         surveys = [survey(m, request.wanted, self._registry.kinds()) for m in found]
         together = [one for surveyed in surveys for one in surveyed]
-        nodes = list(dict.fromkeys(in_order(together, self._board.outstanding)))
+        outlook = self._attempts.outlooks.of(found[0], None)
+        outlook = replace(outlook, prefer=request.wanted.prefer)
+        nodes = in_order(together, outlook)
         return Fitting(nodes=nodes, misfits=misfits(together), places=places(together, nodes))
 
     async def _nodes(self, request: Message) -> Message:
         if not isinstance(request, ListNodes):
             return _not("ListNodes", request)
+        most = min(request.limit or MOST_NODES, MOST_NODES)
+        page = self._registry.alive(after=request.after, limit=most + 1)
         load = self._board.outstanding
         return Nodes(
-            nodes=[
-                NodeSeen(node=node, outstanding=load[node.node_id])
-                for node in self._registry.alive()
-            ]
+            nodes=[NodeSeen(node=node, outstanding=load[node.node_id]) for node in page[:most]],
+            more=len(page) > most,
         )
+
+    async def _queue(self, request: Message) -> Message:
+        if not isinstance(request, ListQueue):
+            return _not("ListQueue", request)
+        return listed(request, self._board, self._shares)
 
     async def _models(self, request: Message) -> Message:
         if not isinstance(request, ListModels):
@@ -367,8 +413,8 @@ class Coordinator(Service):
         if not isinstance(request, Open):
             return _not("Open", request)
         self.counters["opens"] += 1
-        load = self._board.outstanding
-        return await open_model(request, self._bus, self._catalog, self._registry, load)
+        outlooks = self._attempts.outlooks
+        return await open_model(request, self._bus, self._catalog, self._registry, outlooks)
 
 
 def _not(expected: str, got: Message) -> Undecodable:
