@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections.abc import Coroutine
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from bus import subjects
 from bus.buckets import Watch
 from bus.clock_watch import ClockWatch
-from bus.codec import encode, pack_rows
-from bus.connection import Bus
+from bus.codec import encode
+from bus.connection import Bus, Handler
 from bus.consumer import Consumer, Received
-from bus.errors import BusError, MLModelScopeError
+from bus.errors import BusError
 from bus.groups import Groups
 from bus.messages import (
     LEVELS,
     Cancel,
-    Clock,
-    Datasets,
     Done,
     Evaluate,
     EvaluationRecord,
     Facts,
     Fits,
-    Fitting,
     JobFailed,
     JobFinished,
     ListDatasets,
@@ -37,44 +33,37 @@ from bus.messages import (
     ListNodes,
     ListQueue,
     Message,
-    Models,
     NodeAlive,
     NodeAnnounced,
-    Nodes,
-    NodeSeen,
     Open,
     Publish,
     Refused,
-    Span,
-    SpansRecorded,
     Undecodable,
     Unpublish,
 )
 from bus.senders import forged
 from bus.service import Service
-from coordinator.admission import Plan, admit, candidates, faults_of_wanted, no_nodes
+from coordinator.admission import Plan, admit
+from coordinator.answers import Answers
 from coordinator.attempts import AHEAD, Attempts, accepted
 from coordinator.board import Board
-from coordinator.constraints import misfits, survey
 from coordinator.dataset_shelf import DatasetShelf
 from coordinator.opening import open_model
-from coordinator.placement import in_order, places
-from coordinator.queue import Bounds, listed
+from coordinator.queue import Bounds
 from coordinator.ran import Ran
 from coordinator.registry import Registry
 from coordinator.releasing import Releasing
+from coordinator.route import route_span
 from coordinator.shelf import Shelf
 from coordinator.sweep import Sweep
 from coordinator.turns import read_shares
-from manifests.catalog import not_runnable
 from manifests.zoo import Zoo, zoo_folder
 
+Q = TypeVar("Q", bound=Message)
 log = logging.getLogger(__name__)
 
 APPLICATION = LEVELS.index("application")
 PAGE_BYTES = 2 * 1024 * 1024
-MOST_NODES = 1000
-"""In one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +107,7 @@ class Coordinator(Service):
         self._sweep = Sweep(self._attempts, self._board, self._registry, known)
         self._bounds = Bounds(self._settings.queue_limit, self._settings.user_limit)
         self._shares = read_shares(self._settings.shares)
+        self._answers = Answers(self._registry, self._board, self._ran, *known, shares=self._shares)
         self._releasing = Releasing(self._attempts, self._board, self._registry, self._shares)
         self._watches: list[Watch] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,11 +137,11 @@ class Coordinator(Service):
                 subjects.EVALUATE: self._evaluate,
                 subjects.CANCEL: self._cancel,
                 subjects.TOLD: self._told,
-                subjects.FITS: self._fits,
-                subjects.NODES: self._nodes,
-                subjects.QUEUE: self._queue,
-                subjects.MODELS: self._models,
-                subjects.DATASETS: self._list_datasets,
+                subjects.FITS: _answering(Fits, self._answers.fits),
+                subjects.NODES: _answering(ListNodes, self._answers.nodes),
+                subjects.QUEUE: _answering(ListQueue, self._answers.queue),
+                subjects.MODELS: _answering(ListModels, self._answers.models),
+                subjects.DATASETS: _answering(ListDatasets, self._answers.datasets),
                 subjects.PUBLISH: self._publish,
                 subjects.UNPUBLISH: self._unpublish,
                 subjects.OPEN: self._open,
@@ -292,7 +282,7 @@ class Coordinator(Service):
                 await self._attempts.mark_published(job_id, 1)
             if LEVELS.index(request.level) >= APPLICATION:
                 await self._clock.refresh()
-                spans = _route_span(record, began_ns, placed_ns, self._clock.latest)
+                spans = route_span(record, began_ns, placed_ns, self._clock.latest)
                 subject = subjects.span("coordinator", request.user, request.evaluation_id)
                 dedupe = f"{request.evaluation_id}.route"
                 await self._bus.record(subject, spans, dedupe=dedupe)
@@ -330,68 +320,6 @@ class Coordinator(Service):
         told = await self._bus.replay(subjects.FACTS_STREAM, subject)
         return page_of(told, max(request.first, 0))
 
-    async def _fits(self, request: Message) -> Message:
-        if not isinstance(request, Fits):
-            return _not("Fits", request)
-        if problem := faults_of_wanted(request.wanted):
-            return Refused(kind="bad_request", text=problem)
-        anything = request.manifest is None and not request.model
-        found = [None] if anything else candidates(request, self._catalog)
-        if isinstance(found, Refused):
-            return found
-        if not len(self._registry):
-            return no_nodes(request)
-        surveys = [survey(m, request.wanted, self._registry.kinds()) for m in found]
-        together = [one for surveyed in surveys for one in surveyed]
-        outlook = self._attempts.outlooks.of(found[0], None)
-        outlook = replace(outlook, prefer=request.wanted.prefer)
-        nodes = in_order(together, outlook)
-        return Fitting(nodes=nodes, misfits=misfits(together), places=places(together, nodes))
-
-    async def _nodes(self, request: Message) -> Message:
-        if not isinstance(request, ListNodes):
-            return _not("ListNodes", request)
-        most = min(request.limit or MOST_NODES, MOST_NODES)
-        page = self._registry.alive(after=request.after, limit=most + 1)
-        load = self._board.outstanding
-        return Nodes(
-            nodes=[NodeSeen(node=node, outstanding=load[node.node_id]) for node in page[:most]],
-            more=len(page) > most,
-        )
-
-    async def _queue(self, request: Message) -> Message:
-        if not isinstance(request, ListQueue):
-            return _not("ListQueue", request)
-        return listed(request, self._board, self._shares)
-
-    async def _models(self, request: Message) -> Message:
-        if not isinstance(request, ListModels):
-            return _not("ListModels", request)
-        try:
-            found = (
-                self._catalog.versions(request.model, request.user)
-                if request.model
-                else [m for m in self._catalog.all(request.user) if request.hidden or not m.hidden]
-            )
-        except MLModelScopeError:
-            found = []
-        why = {f"{m.name}@{m.version}": text for m in found if (text := not_runnable(m))}
-        return Models(models=found, not_runnable=why)
-
-    async def _list_datasets(self, request: Message) -> Message:
-        if not isinstance(request, ListDatasets):
-            return _not("ListDatasets", request)
-        known = self._datasets.known
-        try:
-            found = (
-                known.versions(request.dataset, request.user)
-                if request.dataset
-                else [dataset for dataset in known.all(request.user) if not dataset.hidden]
-            )
-        except MLModelScopeError:
-            found = []
-        return Datasets(datasets=found)
-
     async def _publish(self, request: Message) -> Message:
         if not isinstance(request, Publish):
             return _not("Publish", request)
@@ -417,6 +345,13 @@ class Coordinator(Service):
         return await open_model(request, self._bus, self._catalog, self._registry, outlooks)
 
 
+def _answering(kind: type[Q], answer: Callable[[Q], Message]) -> Handler:
+    async def answered(request: Message) -> Message:
+        return answer(request) if isinstance(request, kind) else _not(kind.__name__, request)
+
+    return answered
+
+
 def _not(expected: str, got: Message) -> Undecodable:
     return Undecodable(text=f"expected {expected}, got {type(got).__name__}")
 
@@ -432,31 +367,3 @@ def page_of(told: list[Message], first: int) -> Facts:
         page.append(data)
         size += len(data)
     return Facts(facts=page)
-
-
-def _route_span(
-    record: EvaluationRecord, began_ns: int, placed_ns: int, clock: Clock
-) -> SpansRecorded:
-    """From the request's arrival to the job in its node's queue."""
-    request = record.request
-    duration_ns = max(0, placed_ns - began_ns)
-    span = Span(
-        span_id=secrets.randbelow(2**63 - 1) + 1,
-        parent_id=request.parent_span,
-        level=APPLICATION,
-        name="route",
-        start_ns=began_ns,
-        duration_ns=duration_ns,
-        tags={"nodes": [placed.node_id for placed in record.jobs]},
-    )
-    return SpansRecorded(
-        evaluation_id=request.evaluation_id,
-        source="coordinator",
-        batch=0,
-        levels={LEVELS[APPLICATION]: 1},
-        count=1,
-        first_start_ns=began_ns,
-        last_end_ns=began_ns + duration_ns,
-        clock=clock,
-        block=pack_rows([span]),
-    )

@@ -22,6 +22,8 @@ from coordinator.turns import in_turn
 
 log = logging.getLogger(__name__)
 
+OFFER_S = 0.25
+"""How long idle nodes are left alone after they were offered what waits; the sweep asks again."""
 LOOKED_AT = 64
 """How many of the jobs that are next are offered to idle nodes at a time."""
 
@@ -37,6 +39,7 @@ class Releasing:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._offered_s = 0.0
 
     def start(self) -> None:
         """Begin to follow."""
@@ -73,7 +76,10 @@ class Releasing:
             for record in self._room(node_id):
                 if not await self._begin(record, None):
                     return
-        if self._board.held:
+        # With many held jobs and nodes that fit none of them, looking would be all that is done.
+        may_fit = len(self._registry) > len(self._board.outstanding)
+        if self._board.held and may_fit and time.monotonic() - self._offered_s > OFFER_S:
+            self._offered_s = time.monotonic()
             await self._offer()
 
     def _room(self, node_id: str) -> Iterator[JobRecord]:

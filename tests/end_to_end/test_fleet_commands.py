@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bus.errors import MLModelScopeError
+from bus.messages import RunMeasured
 from mlmodelscope.client import Client
 from mlmodelscope.grids import read_grid
 from mlmodelscope.on_nodes import Nodes
@@ -41,7 +42,18 @@ def typed(whole_fleet: Any, tmp_path: Path) -> Run:
     return run
 
 
-def test_what_fits_is_answered_first_then_every_node_runs_it(typed: Run) -> None:
+async def measured(url: str, evaluation: str) -> list[tuple[int, int]]:
+    """When each run of a stored evaluation began and ended."""
+    async with Client(url) as scope:
+        _, facts, _ = await scope.stored(evaluation)
+    return [
+        (run.start_ns, run.start_ns + run.starts_ns[-1] + run.durations_ns[-1])
+        for run in facts
+        if isinstance(run, RunMeasured)
+    ]
+
+
+def test_what_fits_is_answered_first_then_every_node_runs_it(typed: Run, whole_fleet: Any) -> None:
     done = typed("nodes", "--fits", "label.price<=3, python>=3.10, package.numpy>=1")
     assert done.returncode == 0 and "1 of 2 nodes fit" in done.stdout, done.stderr
     assert "site" not in done.stdout and "label.price" in done.stdout
@@ -61,6 +73,8 @@ def test_what_fits_is_answered_first_then_every_node_runs_it(typed: Run) -> None
     assert len({row["node"] for row in rows}) == len(rows) == 2
     assert len({row["evaluation"] for row in rows}) == 1
     assert {row["says"].split()[0] for row in rows} == {"7"}
+    first, second = sorted(asyncio.run(measured(whole_fleet.bus_url, rows[0]["evaluation"])))
+    assert first[1] <= second[0], "two nodes of one machine measured at once"
     cheap = typed("evaluate", MODEL, "--prefer", "cheapest", *quick)
     assert json.loads(cheap.stdout)["node_id"] == "second", cheap.stderr
     few = typed("evaluate", MODEL, "--nodes", "3", "--framework", "onnxruntime")
