@@ -111,5 +111,6 @@ async def queue(client: Client, evaluation: str, mine: bool, output: str) -> int
         if found.total > len(rows):
             console().print(f"and {found.total - len(rows)} more")
     else:
-        console().print("nothing runs and nothing waits")
+        what = f"no job of an evaluation {evaluation!r} runs or waits (its whole id is expected)"
+        console().print(what if evaluation else "nothing runs and nothing waits")
     return OK
