@@ -38,6 +38,7 @@ from bus.messages import (
 from bus.readers import readers_of
 from predictor_node.assets import Assets
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
+from predictor_node.experience import Measured
 from predictor_node.legs import Leg, joined, may_split, split
 from predictor_node.model_files import described, fetch_model
 from predictor_node.predictions import frame_predictions
@@ -73,11 +74,12 @@ class Execution:
         self._span_base = secrets.randbits(30) << 32
         self._spans: list[Span] = []
         self._stopped: Stopped | None = None
-        self._busy = self._graph_told = False
+        self._busy = self._graph_told = self._finished = False
+        self.measured = Measured()
         self._task: asyncio.Task[None] | None = None
 
-    async def run(self, node: NodeAnnounced) -> None:
-        """Run the job to its end, whatever that is, and tell it."""
+    async def run(self, node: NodeAnnounced) -> bool:
+        """Run the job to its end, whatever that is, and tell it; whether it finished."""
         self._started_ns = time.time_ns()
         self._root = self._next_id()
         self._note("queue", self._job.submitted_ns, self._started_ns)
@@ -104,6 +106,7 @@ class Execution:
             if self._busy and self._worker.alive:
                 await self._worker.kill()  # what it still says would be taken for the next job's
             shutil.rmtree(self._folder, ignore_errors=True)
+        return self._finished
 
     async def stop(self, kind: str, text: str) -> None:
         """End the attempt: ask the worker, and kill it if it does not listen."""
@@ -245,7 +248,10 @@ class Execution:
 
         telling: list[asyncio.Task[Progress]] = []
         bring = self._assets.unpacked if unpack else self._assets.fetch
+        began_ns = time.monotonic_ns()
         path = await bring(url, checksum, told)
+        if telling:  # it was not here yet
+            self.measured.fetch_ns += time.monotonic_ns() - began_ns
         await asyncio.gather(*telling)
         return path
 
@@ -292,6 +298,7 @@ class Execution:
             case "measured":
                 known = {k: v for k, v in frame.items() if k in RunMeasured.__struct_fields__}
                 await self._teller.tell(RunMeasured, **known)
+                self.measured.saw(frame)
             case "samples":
                 await self._teller.samples(Samples(**frame), "worker")
             case "graph" if self._graph_told:
@@ -327,6 +334,7 @@ class Execution:
             },
         )
         await self._teller.settle()
+        self._finished = True
 
     async def _fail(self, kind: str, text: str, detail: str = "") -> None:
         await self._own_spans()

@@ -77,6 +77,8 @@ HOMES = {
         "mlmodelscope/cli.py",
         "mlmodelscope/cli_accuracy.py",
         "mlmodelscope/cli_secrets.py",
+        "mlmodelscope/cli_fleet.py",
+        "mlmodelscope/on_nodes.py",
         "mlmodelscope/cli_services.py",
         "mlmodelscope/cli_timelines.py",
         "mlmodelscope/where.py",
