@@ -8,6 +8,7 @@ from typing import Any
 
 from bus.messages import LEVELS, Run
 
+COLD = "cold_start"
 DEEP = LEVELS.index("framework")
 """From this level on, a profiler may need a process of its own."""
 
@@ -18,6 +19,23 @@ class Leg:
 
     runs: list[Run]
     variables: dict[str, str] = field(default_factory=dict)
+    sample: int = -1
+    """Of a run whose every query is a new process's first: which of them."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it takes a process of its own, ended after."""
+        return bool(self.variables) or self.sample >= 0
+
+
+def cold(runs: Sequence[Run]) -> list[Leg]:
+    """One leg for each query of the runs that want a new process for each."""
+    return [
+        Leg([run], sample=sample)
+        for run in runs
+        if run.scenario == COLD
+        for sample in range(run.queries)
+    ]
 
 
 def may_split(runs: Sequence[Run]) -> bool:

@@ -63,6 +63,20 @@ class Times:
         self.starts_ns = array("q", bytes(8 * queries))
         self.durations_ns = array("q", bytes(8 * queries))
         self.done = 0
+        self.begin_ns = 0
+        """When the first query could have been issued; 0: it was issued at once."""
+
+    def grow(self, queries: int) -> None:
+        """Room for so many; what is stored stays. New arrays: somebody may look at the old."""
+        more = bytes(8 * max(0, queries - len(self.starts_ns)))
+        self.starts_ns = array("q", self.starts_ns.tobytes() + more)
+        self.durations_ns = array("q", self.durations_ns.tobytes() + more)
+
+    def trim(self, queries: int) -> None:
+        """No more than so many."""
+        self.starts_ns = self.starts_ns[:queries]
+        self.durations_ns = self.durations_ns[:queries]
+        self.done = queries
 
 
 class Trace:
