@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.early_stopping import EarlyStopping, of_bound, of_estimate
 from analysis.queries import COLD, DUE, Queries, queries_of
-from bus.messages import JobStarted, Level, Message, Probe, RunMeasured
+from bus.messages import LEVELS, JobStarted, Level, Message, Probe, RunMeasured
 
 NS = 1_000_000_000
 MLPERF = ("single_stream", "multi_stream", "server", "offline")
@@ -77,9 +77,12 @@ class ScenarioRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def scenarios(facts: Sequence[Message]) -> list[ScenarioRow]:
-    """One row for each run whose load was asked for."""
+    """One row for each load that was asked for and batch size: of its shallowest run.
+
+    A deeper run's times contain the cost of looking.
+    """
     runs = [fact for fact in facts if isinstance(fact, RunMeasured)]
-    whole = queries_of(runs)
+    whole = sorted(queries_of(runs), key=lambda q: (q.job_id, LEVELS.index(q.level), q.run))
     asked = {
         (fact.job_id, run.index): msgspec.to_builtins(run.options)
         for fact in facts
@@ -89,14 +92,15 @@ def scenarios(facts: Sequence[Message]) -> list[ScenarioRow]:
     }
     warm = {
         (q.job_id, q.batch_size): int(np.median(q.latencies_ns))
-        for q in whole
+        for q in reversed(whole)
         if q.scenario == "online" and q.count
     }
-    return [
-        judge(q, asked.get((q.job_id, q.run), {}), warm.get((q.job_id, q.batch_size)))
-        for q in whole
-        if (q.effective or q.scenario == COLD) and q.count
-    ]
+    rows: dict[tuple[str, str, int], ScenarioRow] = {}
+    for q in whole:
+        key = (q.job_id, q.scenario, q.batch_size)
+        if (q.effective or q.scenario == COLD) and q.count and key not in rows:
+            rows[key] = judge(q, asked.get((q.job_id, q.run), {}), warm.get(key[::2]))
+    return sorted(rows.values(), key=lambda row: (row.job_id, row.run))
 
 
 def judge(q: Queries, requested: dict[str, Any], warm_ns: int | None = None) -> ScenarioRow:
@@ -176,7 +180,7 @@ def _conditions(
         name = f"latency bound at p{100 * p:g}"
         found.append(Condition(name=name, met=latency_ns <= bound_ns, **about))
     if stopping is not None:
-        about = {"found": stopping.text, "expected": "99 % confidence"}
+        about = {"found": stopping.text, "expected": "confidence 0.99"}
         found.append(Condition(name="early stopping", met=stopping.met, **about))
     if width := q.effective.get("until_ci"):
         about = {"found": q.ended, "expected": f"an interval of at most {100 * width:g} %"}
@@ -222,6 +226,8 @@ def _figure(
         return "scheduled queries per second", _rate(q.count, q.due_ns), "1/s"  # type: ignore[arg-type]
     if stopping is not None and stopping.estimate_ns is not None:
         return f"p{100 * p:g} by early stopping", stopping.estimate_ns / 1e6, "ms"
+    if (least := round(1 / (1 - p), 6)) > len(latencies):
+        return f"p{100 * p:g} latency (needs {least:.0f} queries)", None, "ms"
     return f"p{100 * p:g} latency", at(latencies, p) / 1e6, "ms"
 
 

@@ -14,12 +14,15 @@ LOADS = [
     Column("scenario"),
     Column("batch", "batch_size", right=True),
     Column("queries", show=lambda n: f"{n:,}", right=True),
+    Column("inputs", "samples", lambda n: f"{n:,}", right=True),
     Column("p50 ms", "p50", ms, right=True),
     Column("p90 ms", "p90", ms, right=True),
     Column("p99 ms", "p99", ms, right=True),
     Column("result"),
     Column("", "valid"),
 ]
+SHOWN = {"p50": 1, "p90": 10, "p99": 100}
+"""Which percentiles, and how many queries each needs."""
 
 
 def print_loads(out: Console, rows: Sequence[ScenarioRow]) -> None:
@@ -31,7 +34,8 @@ def print_loads(out: Console, rows: Sequence[ScenarioRow]) -> None:
             "scenario": row.scenario.replace("_", "-"),
             "batch_size": row.batch_size,
             "queries": row.queries,
-            **{name: row.percentiles_ns.get(name) for name in ("p50", "p90", "p99")},
+            "samples": row.samples,
+            **{name: _shown(row, name, least) for name, least in SHOWN.items()},
             "result": figure(row),
             "valid": "VALID" if row.valid else "INVALID",
         }
@@ -40,13 +44,19 @@ def print_loads(out: Console, rows: Sequence[ScenarioRow]) -> None:
     out.print(table(shown, LOADS, "\nUnder load (latency as the scenario means it)"))
     for row in rows:
         for line in _lines(row):
-            out.print(line)
+            out.print(line, soft_wrap=True)
+
+
+def _shown(row: ScenarioRow, name: str, least: int) -> int | None:
+    """A percentile, where there were enough for it."""
+    count = row.samples // row.batch_size if row.scenario == "offline" else row.queries
+    return row.percentiles_ns[name] if count >= least else None
 
 
 def figure(row: ScenarioRow) -> str:
     """The scenario's own figure."""
     if row.value is None:
-        return f"{row.metric}: none"
+        return row.metric if "needs" in row.metric else f"{row.metric}: none"
     return f"{row.metric} {row.value:.4g} {row.unit}".replace(" 1/s", "/s")
 
 

@@ -76,7 +76,7 @@ class Execution:
         self._stopped: Stopped | None = None
         self._busy = self._graph_told = self._finished = False
         self.measured = Measured()
-        self._leg, self._process_ns = Leg([]), 0
+        self._leg, self._leg_began_ns, self._process_ns = Leg([]), 0, 0
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, node: NodeAnnounced) -> bool:
@@ -168,11 +168,11 @@ class Execution:
         usual, runs = self._worker, msgspec.to_builtins(leg.runs)
         if leg.fresh:
             self._worker = Worker(usual.environment, usual.more_variables | leg.variables)
-        self._leg, began_ns = leg, time.perf_counter_ns()
+        self._leg, self._leg_began_ns = leg, time.perf_counter_ns()
         try:
             if not self._worker.alive:
                 await self._worker.start()
-            self._process_ns = time.perf_counter_ns() - began_ns
+            self._process_ns = time.perf_counter_ns() - self._leg_began_ns
             async with Sampler(self._worker.pid, wanted=self._job.level != "none") as sampler:
                 self._busy = True
                 base = {"span_base": secrets.randbits(30) << 32, "continued": continued}
@@ -316,11 +316,15 @@ class Execution:
                 raise WorkerDied(f"the worker said {other!r}, which this node does not know")
 
     def _sampled(self, told: dict[str, Any]) -> dict[str, Any]:
-        """What a new process's first query is among its run's, and what the process itself took."""
+        """What a new process's first query is among its run's, and what came before the worker's
+        own steps: the process, and what lies between them (the import of the framework)."""
         leg = self._leg
         if leg.sample < 0:
             return {}
-        parts = {"process": [self._process_ns], **told.get("parts_ns", {})}
+        parts: dict[str, list[int]] = told.get("parts_ns", {})
+        whole_ns = time.perf_counter_ns() - self._leg_began_ns
+        between_ns = max(0, whole_ns - self._process_ns - sum(ns for (ns,) in parts.values()))
+        parts = {"process": [self._process_ns], "import": [between_ns], **parts}
         last = leg.sample == leg.runs[0].queries - 1
         return {"first_query": leg.sample, "last": last, "parts_ns": parts}
 

@@ -16,7 +16,7 @@ PARTS = ("prepare", "open", "first predict")
 class ColdRun(JobRun):
     """A job in a process that has done nothing yet; its node knows what the process itself took.
 
-    prepare: the first inputs, from files to tensors; open: the framework's import and the model.
+    prepare: the first inputs, from files to tensors; open: the model, once its framework is there.
     """
 
     def run(self) -> None:
@@ -34,9 +34,10 @@ class ColdRun(JobRun):
             except Exception as error:
                 raise prediction_failed(self.job, error, batch) from error
             end_ns = now_ns()
+            took = (prepared_ns - began_ns, opened_ns - prepared_ns, end_ns - opened_ns)
+            # First of all: the node's clock for the whole runs until this is heard.
+            self._say_sample(run, opened_ns, dict(zip(PARTS, took, strict=True)))
             self._say_opened(run, model)
-        took = (prepared_ns - began_ns, opened_ns - prepared_ns, end_ns - opened_ns)
-        self._say_sample(run, opened_ns, dict(zip(PARTS, took, strict=True)))
         times = Times(1)
         times.starts_ns[0], times.durations_ns[0] = opened_ns, took[-1]
         self._add_predicts(run, times, self.job.parent_span)

@@ -22,6 +22,7 @@ GROWTH = 1.25
 BEHIND = 10
 """A percentile is looked at once so many queries are expected to lie beyond it."""
 WARM_BATCH = 5
+MOST_BLOCKS = 100
 
 
 @dataclass(slots=True)
@@ -78,13 +79,14 @@ def _calls(times: Times, each: int) -> np.ndarray:
 def relative_width(values: np.ndarray, percentile: float) -> float:
     """The width of a percentile's 95 % interval as a part of it, by the moving-block bootstrap.
 
-    Künsch, The Jackknife and the Bootstrap for General Stationary Observations (1989), blocks of
-    n^(1/3): neighbouring queries are alike. Seeded, so that the same times always say the same.
+    Künsch, The Jackknife and the Bootstrap for General Stationary Observations (1989): neighbouring
+    queries are alike. Blocks of n^(1/3), and no more than a hundred of them, for a machine's own
+    ups and downs last longer than many a query. Seeded: the same times always say the same.
     """
     n = len(values)
     if n < 2:
         return math.inf
-    size = max(1, round(n ** (1 / 3)))
+    size = max(1, round(n ** (1 / 3)), n // MOST_BLOCKS)
     draw = np.random.default_rng(0)
     within = np.arange(size)
     found = np.empty(RESAMPLES)

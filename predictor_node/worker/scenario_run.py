@@ -21,7 +21,7 @@ from .measure import Batch, progress, quiet_collector
 from .measure_hooked import Hook
 from .models import Opened, prediction_failed
 from .scenario import NS, Load, Options, offline_samples, settle
-from .searching import RULES, at_rank, too_many
+from .searching import search
 from .trace import Times
 
 if TYPE_CHECKING:
@@ -133,31 +133,18 @@ class ScenarioRun:
         return Outcome(load, times, array("q", fed.tolist()), due, ended)
 
     def _search(self) -> Outcome:
-        """Probe after probe; what is told is the last that held at the highest rate."""
-        probes: list[dict[str, Any]] = []
-        held: dict[float, Outcome] = {}
-        load = self._load
+        """Probe after probe; what is told is the run of the rate that was found."""
+        outcomes: list[Outcome] = []
 
-        def holds(rate: float) -> bool:
-            seed = f"{load.seed}/schedule/{len(probes)}"
-            tried = replace(load, target_qps=rate)
-            due_ns = due_of(tried, seed=seed)
-            late = too_many(load.find, load.percentile, len(due_ns))
-            outcome = self._arriving(tried, due_ns, (), Times(0), late)
-            latencies = latencies_ns(outcome)
-            found_ns = at_rank(load.find, load.percentile, latencies)
-            gave_up = len(latencies) < len(due_ns)
-            ok = found_ns <= load.bound_ns and not gave_up
-            about = {"target_qps": rate, "queries": len(latencies), "latency_ns": found_ns}
-            probes.append({**about, "ok": ok, "gave_up": gave_up, "seed": seed})
-            if ok or not held:
-                held[rate if ok else 0.0] = outcome
-            return ok
+        def issue(load: Load, due_ns: array[int], late: int) -> list[int]:
+            outcomes.append(self._arriving(load, due_ns, (), Times(0), late))
+            return latencies_ns(outcomes[-1])
 
-        rate = RULES[load.find](load.target_qps, holds)
-        outcome = held[rate] if rate in held else held[0.0]
-        ended = f"{load.find} found {rate:.4g} queries/s" if rate else f"{load.find} found no rate"
-        return replace(outcome, ended=ended, probes=probes)
+        found, rule = search(self._load, issue), self._load.find
+        ended = (
+            f"{rule} found {found.rate:.4g} queries/s" if found.rate else f"{rule} found no rate"
+        )
+        return replace(outcomes[found.chosen], ended=ended, probes=found.probes)
 
     # ---------------------------------------------------------------- what they share
 

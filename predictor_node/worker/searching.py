@@ -1,13 +1,19 @@
 """The highest rate that holds a latency bound, by either of two published rules; pure.
 
-Each takes the first rate to try and `holds(rate)`, which runs a probe of that rate with a seed of
-its own and says whether the bound held; each gives the highest rate that held, 0 where none did.
+A rule takes the first rate to try and `holds(rate)`, which runs a probe of that rate with a seed of
+its own and says whether the bound held; it gives the highest rate that held, 0 where none did.
 """
 
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .arrivals import due_of
+from .scenario import Load
 
 Holds = Callable[[float], bool]
 
@@ -62,6 +68,41 @@ def peak(first_qps: float, holds: Holds) -> float:
 
 
 RULES: dict[str, Callable[[float, Holds], float]] = {"max_qps": max_qps, "peak": peak}
+Issue = Callable[[Load, "array[int]", int], Sequence[int]]
+"""Runs a load's queries, each when it is due, until so many are over the bound: their latencies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The rate, 0: none; every probe; which of them is told as the run."""
+
+    rate: float
+    probes: list[dict[str, Any]]
+    chosen: int
+
+
+def search(load: Load, issue: Issue) -> Found:
+    """Probe after probe by the load's rule; what is told is the last that held at its rate."""
+    probes: list[dict[str, Any]] = []
+    held: dict[float, int] = {}
+
+    def holds(rate: float) -> bool:
+        seed = f"{load.seed}/schedule/{len(probes)}"
+        tried = replace(load, target_qps=rate)
+        due_ns = due_of(tried, seed=seed)
+        late = too_many(load.find, load.percentile, len(due_ns))
+        latencies = issue(tried, due_ns, late)
+        found_ns = at_rank(load.find, load.percentile, latencies)
+        gave_up = len(latencies) < len(due_ns)
+        ok = found_ns <= load.bound_ns and not gave_up
+        if ok:
+            held[rate] = len(probes)
+        about = {"target_qps": rate, "queries": len(latencies), "latency_ns": found_ns}
+        probes.append({**about, "ok": ok, "gave_up": gave_up, "seed": seed})
+        return ok
+
+    rate = RULES[load.find](load.target_qps, holds)
+    return Found(rate, probes, held.get(rate, len(probes) - 1))
 
 
 def rank(find: str, percentile: float, queries: int) -> int:
@@ -81,4 +122,6 @@ def too_many(find: str, percentile: float, queries: int) -> int:
 
 def at_rank(find: str, percentile: float, latencies_ns: Sequence[int]) -> int:
     """The percentile of a probe's latencies, by the rule's own formula."""
+    if not latencies_ns:
+        return 0
     return sorted(latencies_ns)[rank(find, percentile, len(latencies_ns))]
