@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from analysis.early_stopping import EarlyStopping, of_estimate
 from analysis.queries import Queries
-from analysis.scenarios import ScenarioRow
+from analysis.scenarios import ScenarioRow, at
 from bus.messages import Prediction
 
 SCENARIOS = {
@@ -224,14 +225,23 @@ def _results(run: Logged) -> Iterator[tuple[str, Any]]:
     yield "early_stopping_result", stopping.text if stopping is not None else ""
     yield "result_query_count", row.queries
     yield from _own_results(run, stopping)
-    name = "query_latency_ns" if row.scenario == "multi_stream" else "latency_ns"
-    yield f"result_min_{name}", row.min_ns
-    yield f"result_max_{name}", row.max_ns
-    yield f"result_mean_{name}", round(row.mean_ns)
-    kind = "per_query_latency_ns" if row.scenario == "multi_stream" else "latency_ns"
-    for share in SHARES:
-        yield f"result_{share:.2f}_percentile_{kind}", row.percentiles_ns[f"p{share:g}"]
+    if row.scenario == "multi_stream":
+        q = run.queries
+        yield from _latencies("query_latency_ns", "per_query_latency_ns", q.latencies_ns)
+        begun = np.repeat(q.issued_ns, q.calls_per_query)
+        yield from _latencies("latency_ns", "latency_ns", q.calls_ns - begun)
+    else:
+        yield from _latencies("latency_ns", "latency_ns", run.queries.latencies_ns)
     yield "num_errors", 0
+
+
+def _latencies(name: str, kind: str, found: np.ndarray) -> Iterator[tuple[str, Any]]:
+    values = np.sort(found)
+    yield f"result_min_{name}", int(values[0])
+    yield f"result_max_{name}", int(values[-1])
+    yield f"result_mean_{name}", round(float(values.mean()))
+    for share in SHARES:
+        yield f"result_{share:.2f}_percentile_{kind}", at(values, share / 100)
 
 
 def _own_results(run: Logged, stopping: EarlyStopping | None) -> Iterator[tuple[str, Any]]:
