@@ -180,10 +180,12 @@ def evaluate(
         scenario = loads.scenario_of(load)
         wish = replace(asked, settings=read_settings(setting), on=on.asked(), scenario=scenario)
         grid = many.grid(wish, many.chosen(model, models), all, precision, fail_fast)
+        kind = many.Kind(evaluating.submit)
+        if scenario is not None:
+            kind = many.Kind(evaluating.submit, load_columns.SIDE_BY_SIDE, load_columns.in_a_row)
         if grid.one and grid.wish.on.spread != 1:
             if timeline is not None:
                 raise InputError("--timeline: one node is expected; use `mlmodelscope timeline`")
-            kind = many.Kind(evaluating.submit)
             return await spread.evaluate(client, grid.wish, kind, output)
         if grid.one:
             files = evaluating.Files(timeline, load.mlperf_logs)
@@ -192,7 +194,7 @@ def evaluate(
             raise InputError("--timeline: one evaluation is expected; use `mlmodelscope timeline`")
         if load.mlperf_logs is not None:
             raise InputError("--mlperf-logs: one model in one place is expected")
-        return await many.evaluate(client, grid, many.Kind(evaluating.submit), output)
+        return await many.evaluate(client, grid, kind, output)
 
     return run(command, where)
 

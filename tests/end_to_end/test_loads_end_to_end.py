@@ -83,16 +83,18 @@ async def single_stream_never_has_two_outstanding(client: Client) -> None:
 
 async def layers_under_load(client: Client) -> None:
     load = Scenario(name="server", target_qps=100.0, min_duration_s=0.0, min_queries=20)
-    result, facts = await ask(client, load, trace="framework")
+    result, facts = await ask(client, load, trace="system")
     assert [(run.level, len(run.starts_ns)) for run in runs(facts)] == [
         ("model", 20),
         ("framework", 20),
+        ("system", 20),
     ]
     assert any(isinstance(fact, GraphDescribed) for fact in facts)
     assert [row.level for row in result.scenarios] == ["model"]
     timeline: Timeline = await client.timeline(result.evaluation_id)
     assert timeline.complete
-    assert len([span for span in timeline.at("model")]) == 40
+    assert len(timeline.at("model")) == 60
+    assert len(timeline.at("system")) == 20
 
 
 async def cold_starts(client: Client) -> None:
