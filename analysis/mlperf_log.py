@@ -47,7 +47,7 @@ class Logged:
     @property
     def accuracy(self) -> bool:
         """Whether each sample was issued once, for its answer."""
-        return str(self.row.effective.get("samples", "")).startswith("each once")
+        return self.queries.once
 
 
 def mlperf_files(run: Logged) -> dict[str, str]:

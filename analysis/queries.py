@@ -52,6 +52,11 @@ class Queries:
         return self.count * self.samples_per_query
 
     @property
+    def once(self) -> bool:
+        """Whether each sample was issued once, for its answer."""
+        return str(self.effective.get("samples", "")).startswith("each once")
+
+    @property
     def latencies_ns(self) -> np.ndarray:
         """Of each query, as its scenario means it; of offline, of each sample's call."""
         if self.scenario == COLD:

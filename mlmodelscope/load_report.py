@@ -57,7 +57,7 @@ def figure(row: ScenarioRow) -> str:
     """The scenario's own figure."""
     if row.value is None:
         return row.metric if "needs" in row.metric else f"{row.metric}: none"
-    return f"{row.metric} {row.value:.4g} {row.unit}".replace(" 1/s", "/s")
+    return f"{row.metric} {row.value:.4g} {row.unit}".replace(" 1/s", "/s").rstrip()
 
 
 def _lines(row: ScenarioRow) -> Iterator[str]:

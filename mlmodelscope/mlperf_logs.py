@@ -31,6 +31,8 @@ def check(folder: Path, asked: Asked) -> None:
 
 def write(folder: Path, result: Result, facts: Sequence[Message]) -> None:
     """The first run's, which is the shallowest."""
+    if not result.scenarios:
+        raise InputError(f"--mlperf-logs {folder}: no query was measured; expected at least one")
     row = result.scenarios[0]
     runs = queries_of([fact for fact in facts if isinstance(fact, RunMeasured)])
     queries = next(q for q in runs if (q.job_id, q.run) == (row.job_id, row.run))

@@ -232,3 +232,10 @@ def test_a_search_says_the_rate_that_held(held: bool) -> None:
 def test_a_percentile_of_too_few_is_none() -> None:
     row = one(measured("burst", [0] * 5, [MS] * 5, scheduled_ns=[0] * 5))
     assert (row.metric, row.value) == ("p99 latency (needs 100 queries)", None)
+
+
+def test_accuracy_mode_asks_for_nothing_but_its_samples() -> None:
+    effective = {**BOUND, "samples": "each once, shuffled", "min_queries": 0}
+    row = one(measured("server", [0] * 3, [S] * 3, scheduled_ns=[0] * 3, effective=effective))
+    assert (row.metric, row.value, row.valid) == ("samples, each once", 3.0, True)
+    assert row.early_stopping is None and row.not_compliant == [] and row.conditions == []
