@@ -9,6 +9,8 @@ from bus.messages import LEVELS, Evaluate, Scenario
 
 CLOSED = ("online", "single_stream", "multi_stream")
 ARRIVING = ("server", "burst", "replay")
+WHOLE = ("offline", "cold_start", "dataset")
+"""What a maximum of time does not end: one query, or a given number of processes or items."""
 STREAMS = 8
 MOST_QUERIES = 10_000_000
 MOST_REPLAYED = 50_000
@@ -90,6 +92,8 @@ def _fitting(load: Scenario, request: Evaluate) -> Iterator[str]:
         yield f"until_ci: expected for {', '.join(CLOSED)} (got {name})"
     if load.accuracy and (name in ("cold_start", "dataset", "replay") or load.find):
         yield f"accuracy: expected without find, and not for {name}"
+    if load.max_duration_s and name in WHOLE:
+        yield f"max_duration_s: expected none for {name}, which is always finished"
     if load.pipelined and name != "dataset":
         yield f"pipelined: expected for the scenario dataset (got {name})"
     if name == "cold_start" and (load.min_queries or 0) > MOST_COLD:

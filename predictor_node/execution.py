@@ -39,7 +39,7 @@ from bus.readers import readers_of
 from predictor_node.assets import Assets
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.experience import Measured
-from predictor_node.legs import COLD, Leg, cold, joined, may_split, split
+from predictor_node.legs import COLD, Leg, cold_legs, cold_part, joined, may_split, split
 from predictor_node.model_files import described, fetch_model
 from predictor_node.predictions import frame_predictions
 from predictor_node.process import Worker, WorkerDied
@@ -155,7 +155,7 @@ class Execution:
     async def _legs(self, command: dict[str, Any]) -> list[Leg]:
         """The job's runs by what their profilers need; the worker knows, for it loads them."""
         runs = [run for run in self._job.runs if run.scenario != COLD]
-        last = cold(self._job.runs)
+        last = cold_legs(self._job.runs)
         if not may_split(runs):
             return [*([Leg(runs)] if runs else []), *last]
         self._busy = True
@@ -302,7 +302,9 @@ class Execution:
                 await self._teller.tell(Progress, **frame)
             case "measured":
                 known = {k: v for k, v in frame.items() if k in RunMeasured.__struct_fields__}
-                await self._teller.tell(RunMeasured, **known | self._sampled(known))
+                whole_ns = time.perf_counter_ns() - self._leg_began_ns
+                cold = cold_part(self._leg, known, self._process_ns, whole_ns)
+                await self._teller.tell(RunMeasured, **known | cold)
                 self.measured.saw(frame)
             case "samples":
                 await self._teller.samples(Samples(**frame), "worker")
@@ -314,19 +316,6 @@ class Execution:
                 await self._teller.tell(GraphDescribed, run=frame["run"], layers=layers)
             case other:
                 raise WorkerDied(f"the worker said {other!r}, which this node does not know")
-
-    def _sampled(self, told: dict[str, Any]) -> dict[str, Any]:
-        """What a new process's first query is among its run's, and what came before the worker's
-        own steps: the process, and what lies between them (the import of the framework)."""
-        leg = self._leg
-        if leg.sample < 0:
-            return {}
-        parts: dict[str, list[int]] = told.get("parts_ns", {})
-        whole_ns = time.perf_counter_ns() - self._leg_began_ns
-        between_ns = max(0, whole_ns - self._process_ns - sum(ns for (ns,) in parts.values()))
-        parts = {"process": [self._process_ns], "import": [between_ns], **parts}
-        last = leg.sample == leg.runs[0].queries - 1
-        return {"first_query": leg.sample, "last": last, "parts_ns": parts}
 
     def _serialised(self) -> dict[str, Any]:
         return {"serialized": True} if is_wanted(self._job.settings) else {}

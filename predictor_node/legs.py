@@ -28,7 +28,7 @@ class Leg:
         return bool(self.variables) or self.sample >= 0
 
 
-def cold(runs: Sequence[Run]) -> list[Leg]:
+def cold_legs(runs: Sequence[Run]) -> list[Leg]:
     """One leg for each query of the runs that want a new process for each."""
     return [
         Leg([run], sample=sample)
@@ -36,6 +36,23 @@ def cold(runs: Sequence[Run]) -> list[Leg]:
         if run.scenario == COLD
         for sample in range(run.queries)
     ]
+
+
+def cold_part(leg: Leg, told: Mapping[str, Any], process_ns: int, whole_ns: int) -> dict[str, Any]:
+    """What a leg's one query is among its run's, and its steps from the first.
+
+    Before the worker's own there were the process, and what lies between them: the import of the
+    framework. {} of any other leg.
+    """
+    if leg.sample < 0:
+        return {}
+    parts: dict[str, list[int]] = told.get("parts_ns", {})
+    between_ns = max(0, whole_ns - process_ns - sum(ns for (ns,) in parts.values()))
+    return {
+        "first_query": leg.sample,
+        "last": leg.sample == leg.runs[0].queries - 1,
+        "parts_ns": {"process": [process_ns], "import": [between_ns], **parts},
+    }
 
 
 def may_split(runs: Sequence[Run]) -> bool:

@@ -57,7 +57,7 @@ class ScenarioRun:
         self._batches = _batches(self._load, bound, job_run.items)
 
     def warm_up(self, times: Times) -> None:
-        """The same loop as the measured one's, so that it is warm itself; uncounted."""
+        """So many calls, one on the completion of another; uncounted."""
         if times.starts_ns:
             queries = len(times.starts_ns)
             stop = Stop(self._load, exactly=queries)

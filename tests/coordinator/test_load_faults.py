@@ -28,6 +28,11 @@ FAULTS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     ({"name": "online", "min_queries": 9, "max_queries": 8}, {}, ["no more than max_queries, 8"]),
     ({"name": "multi_stream"}, {"batch_sizes": [8, 3]}, ["8 are no whole batches of 3"]),
     ({"name": "cold_start", "min_queries": 500}, {}, ["at most 200 cold starts"]),
+    (
+        {"name": "offline", "max_duration_s": 60.0},
+        {},
+        ["max_duration_s: expected none"],
+    ),
     ({"name": "dataset"}, {}, ["dataset: expected with the scenario dataset"]),
     ({"name": "dataset", "pipelined": True}, {"dataset": "D"}, []),
     ({"name": "online"}, {"dataset": "D"}, ["dataset: expected with the scenario dataset"]),
