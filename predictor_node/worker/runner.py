@@ -38,8 +38,9 @@ def run_job(job: Job, models: WarmModels, say: Say, cancelled: threading.Event) 
     kind = JobRun
     if job.dataset:
         from .dataset_run import DatasetRun
+        from .pipelined_run import PipelinedRun
 
-        kind = DatasetRun
+        kind = PipelinedRun if (job.runs[0].options or {}).get("pipelined") else DatasetRun
     elif job.runs[0].scenario == COLD:
         from .cold_run import ColdRun
 
