@@ -272,7 +272,8 @@ def answers(run: Logged) -> str:
     if not run.accuracy:
         return "[\n]\n"
     rows = []
-    for sequence, index in enumerate(_indices(run)):
+    # A last batch that is not full is filled with samples that were there before: told once.
+    for sequence, index in enumerate(dict.fromkeys(_indices(run))):
         if index < len(run.predictions):
             data = _answer(run.predictions[index]).hex().upper()
             rows.append(f'{{ "seq_id" : {sequence}, "qsl_idx" : {index}, "data" : "{data}" }}')
