@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from analysis.scenarios import at
-from benchmarks import fleet, loadgen, model_files
+from benchmarks import loadgen, model_files, services
 from benchmarks.effort import Effort
 from benchmarks.intervals import exactly
 from benchmarks.loadgen import Test
@@ -52,8 +52,8 @@ async def run(effort: Effort) -> Result:
     """An empty model shows what issuing costs; EfficientNet-Lite0 whether both say the same."""
     rows = [await _overhead(effort)]
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
-        with fleet.running(()) as system:
-            async with fleet.connected(system) as bus:
+        with services.running(()) as system:
+            async with services.connected(system) as bus:
                 files = await model_files.fetch(Path(name), bus)
         predict = _session(files.graph, files.tensor_file)
         took = latencies(Asked("single_stream", WARM_UP, predict), seed=0)
