@@ -11,6 +11,7 @@ from analysis.accuracy import accuracy
 from analysis.claims import ClaimRow, claims_against, measured_times
 from analysis.latency import BestBatch, LatencyRow, best_batch, latency
 from analysis.overhead import OverheadRow, tracing_overhead
+from analysis.scenarios import ScenarioRow, scenarios
 from bus.messages import (
     LEVELS,
     EvaluationFailed,
@@ -72,6 +73,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     predictions: list[Prediction] = []
     latency: list[LatencyRow] = []
     best_batch: BestBatch | None = None
+    scenarios: list[ScenarioRow] = []
+    """Of each run whose load was asked for: its figure, whether it is valid, and why not."""
     overhead: list[OverheadRow] = []
     leveled: bool = True
     """Whether times are of runs at model level or above: else they contain what looking cost."""
@@ -120,6 +123,7 @@ def summarize(facts: Sequence[Message]) -> Result:
         predictions=[p for made in _predictions(facts) for p in made.predictions],
         latency=rows,
         best_batch=best_batch([row for row in rows if row.job_id == first]),
+        scenarios=scenarios(facts),
         overhead=tracing_overhead(runs),
         leveled=all(LEVELS.index(row.level) <= LEVELS.index("model") for row in rows),
         layers=len(graph[0].layers) if graph else 0,

@@ -20,6 +20,7 @@ from benchmarks import (
     preprocess,
     report,
     resolve,
+    scenarios,
     soak,
     spans,
     tracing,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[Result]]] = {
     "resolve": resolve.run,
     "accuracy": accuracy.run,
     "fleet": fleet.run,
+    "scenarios": scenarios.run,
 }
 SHOW = {"table": report.show_table, "json": report.show_json}
 

@@ -229,6 +229,54 @@ class Wanted(Struct, frozen=True, kw_only=True):
     prefer: Preference = ""
 
 
+ScenarioName = Literal[
+    "online",
+    "single_stream",
+    "multi_stream",
+    "server",
+    "offline",
+    "burst",
+    "replay",
+    "cold_start",
+    "dataset",
+]
+Search = Literal["", "max_qps", "peak"]
+
+
+class Scenario(Struct, frozen=True, kw_only=True):
+    """The load of an evaluation: when queries are issued, how many, and when that is enough.
+
+    A field at its default leaves the choice to the scenario; what was in effect is in RunMeasured.
+    A run ends when both minima are met (and until_ci, if asked), or else at either maximum.
+    target_qps: queries in a second, of server and burst; of offline, the samples expected.
+    samples_per_query: 1; of multi_stream 8. percentile, latency_bound_ms: of the result's latency.
+    until_ci: the width of the percentile's 95 % interval as a part of it, at which to stop.
+    """
+
+    name: ScenarioName = "online"
+    target_qps: float = 0.0
+    min_duration_s: float | None = None
+    min_queries: int | None = None
+    max_duration_s: float = 0.0
+    max_queries: int = 0
+    samples_per_query: int = 0
+    latency_bound_ms: float = 0.0
+    percentile: float = 0.0
+    until_ci: float = 0.0
+    replay_ns: list[int] = []
+    """Of replay: when each query is due, counted from the first, in order."""
+    burst_size: int = 0
+    """Of burst: how many queries are due at one instant."""
+    issue_threads: int = 1
+    """Threads that predict at the same time, fed by one queue, where the framework bears it."""
+    find: Search = ""
+    """Of server: look for the highest target_qps that holds the bound, by this rule."""
+    accuracy: bool = False
+    """Each sample once, in an order drawn from the seed, instead of what the rule would draw."""
+    pipelined: bool = False
+    """Of dataset: prepare the next batch while one is predicted."""
+
+
 class Evaluate(Message, frozen=True, kw_only=True):
     """Run this model on a fitting node. Answered by Accepted or Refused, on `request.evaluate`.
 
@@ -266,6 +314,8 @@ class Evaluate(Message, frozen=True, kw_only=True):
     """W3C: the caller's trace, which the spans of this evaluation join when they leave by OTLP."""
     otlp_endpoint: str = ""
     """Where to push them besides the collector's own endpoint, if its settings allow the host."""
+    scenario: Scenario | None = None
+    """The load; none: `queries` online ones, or the dataset once."""
     parent_span: int = 0
     """The client's own request span: what happens elsewhere hangs below it."""
     spread: int = 1
@@ -581,7 +631,8 @@ class Run(Struct, frozen=True, kw_only=True):
     """One measured run of a job: a batch size at a level, `queries` after `warmup` uncounted.
 
     scenario `dataset`: every item once, in batches; queries is 0, for the dataset says how many.
-    batch_size 0: not known, of an imported recording.
+    batch_size 0: not known, of an imported recording. options: the load as it was asked for; then
+    queries is the least that is expected (0: not known).
     """
 
     index: int
@@ -590,6 +641,7 @@ class Run(Struct, frozen=True, kw_only=True):
     queries: int
     warmup: int
     scenario: str = "online"
+    options: Scenario | None = None
 
 
 class Job(Message, frozen=True, kw_only=True):
@@ -830,10 +882,29 @@ class PredictionsMade(Fact, frozen=True, kw_only=True):
     predictions: list[Prediction]
 
 
-class RunMeasured(Fact, frozen=True, kw_only=True):
-    """The raw times of a run's queries, up to 50,000 a message.
+class Probe(Struct, frozen=True, kw_only=True):
+    """One rate that a search has tried: latency_ns is its percentile, ok: within the bound.
 
-    starts_ns count from start_ns; durations_ns are of the framework's predict call alone.
+    gave_up: ended before its last query, when the bound could not be held any more.
+    """
+
+    target_qps: float
+    queries: int
+    latency_ns: int
+    ok: bool
+    gave_up: bool = False
+    seed: str = ""
+
+
+class RunMeasured(Fact, frozen=True, kw_only=True):
+    """The raw times of a run's predict calls, up to 50,000 a message.
+
+    starts_ns count from start_ns, the run's beginning; durations_ns are of the framework's predict
+    call alone. A call is a query, but for a scenario whose query takes calls_per_query of them.
+    A query's latency is, in online and single_stream, its call; in multi_stream, from the
+    beginning of its first call to the end of its last; in offline, from start_ns to the end of the
+    call; in server, burst and replay, from scheduled_ns to the end of its last call; in cold_start,
+    the sum of its parts_ns.
     """
 
     run: int
@@ -845,6 +916,22 @@ class RunMeasured(Fact, frozen=True, kw_only=True):
     starts_ns: list[int]
     durations_ns: list[int]
     last: bool = True
+    scheduled_ns: list[int] = []
+    """When each call's query was due, from start_ns; none: on the completion of the one before."""
+    calls_per_query: int = 1
+    samples_per_query: int = 0
+    """0: the batch size."""
+    samples: list[int] = []
+    """Which batch of inputs each call was fed, counted from 0; none: in turn."""
+    ended: str = ""
+    """Why the run ended: minima, max_duration, max_queries, converged, not converged …"""
+    effective: dict[str, Any] = {}
+    """The load that was in effect, beside the one asked for (Run.options)."""
+    warming: int = 0
+    """How many of the first queries look like warming up (MSER-5); nothing was dropped."""
+    parts_ns: dict[str, list[int]] = {}
+    """Of cold_start: what each new process took, by step."""
+    probes: list[Probe] = []
 
 
 class LayerDescribed(Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from bus.messages import (
 )
 from coordinator.constraints import Fitting, explain, misfits, survey
 from coordinator.jobs import plan_runs
+from coordinator.load_faults import load_faults
 from coordinator.needs import read_needs
 from coordinator.placement import Choice, choose_several
 from coordinator.ran import Outlooks
@@ -164,6 +165,7 @@ def faults(request: Evaluate) -> str:
             "one with an @" if "@" in request.otlp_endpoint else repr(request.otlp_endpoint[:80])
         )
         found.append(f"otlp_endpoint: expected {ADDRESS} (got {shown})")
+    found += load_faults(request)
     return "; ".join(found)
 
 

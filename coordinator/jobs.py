@@ -29,6 +29,7 @@ from bus.messages import (
     JobRecord,
     Level,
     Run,
+    Scenario,
 )
 from coordinator.placement import Choice
 
@@ -40,6 +41,8 @@ RETRIED = frozenset({"node_lost", "worker_died"})
 
 DATASET = "dataset"
 """The scenario in which every item of a dataset is predicted once, in order."""
+COLD, COLD_STARTS = "cold_start", 10
+"""The scenario whose every query is a new process's first, and how many there are unless said."""
 MODEL, FRAMEWORK = LEVELS.index("model"), LEVELS.index("framework")
 
 
@@ -191,31 +194,46 @@ def plan_runs(request: Evaluate, served: Collection[Level] = ()) -> list[Run]:
     shallowest run that has it; not leveled, there is only the deepest run.
     """
     levels = _levels(request.level, served)
-    if request.dataset or request.dataset_manifest is not None:
+    load = request.scenario
+    if load is None and (request.dataset or request.dataset_manifest is not None):
+        load = Scenario(name="dataset")
+    if load is not None and load.name == DATASET:
         # One pass: how many queries it takes is known when its files have been looked at.
-        return [
-            Run(
-                index=0,
-                batch_size=request.batch_sizes[0],
-                level=levels[0],
-                queries=0,
-                warmup=request.warmup,
-                scenario=DATASET,
-            )
-        ]
-    levels = levels if request.leveled else levels[-1:]
-    return [
-        Run(
-            index=index,
-            batch_size=batch_size,
-            level=level,
-            queries=request.queries,
-            warmup=request.warmup,
-        )
-        for index, (batch_size, level) in enumerate(
-            (batch_size, level) for batch_size in request.batch_sizes for level in levels
-        )
+        first = _run(request, request.batch_sizes[0], levels[0])
+        return [replace(first, queries=0, scenario=DATASET, options=request.scenario)]
+    if not request.leveled:
+        levels = levels[-1:]
+    if load is not None and load.find:
+        levels = levels[:1]  # probes are no runs that could be looked into
+    sizes = request.batch_sizes
+    runs = [
+        run
+        for size in sizes
+        for level in levels
+        for run in _loaded(request, _run(request, size, level), load)
     ]
+    return [replace(run, index=index) for index, run in enumerate(runs)]
+
+
+def _run(request: Evaluate, batch_size: int, level: Level) -> Run:
+    return Run(
+        index=0, batch_size=batch_size, level=level, queries=request.queries, warmup=request.warmup
+    )
+
+
+def _loaded(request: Evaluate, run: Run, load: Scenario | None) -> list[Run]:
+    """A run under its load; a cold start has the warm run beside it, which it is compared with."""
+    if load is None:
+        return [run]
+    if load.name == COLD:
+        if run.level != _levels(request.level, ())[0]:
+            return [run]
+        count = load.min_queries or COLD_STARTS
+        return [run, replace(run, queries=count, warmup=0, scenario=COLD, options=load)]
+    queries = load.min_queries if load.min_queries is not None else 0
+    if load.name == "online":
+        queries = queries or request.queries
+    return [replace(run, queries=queries, scenario=load.name, options=load)]
 
 
 def _levels(asked: Level, served: Collection[Level]) -> list[Level]:

@@ -23,6 +23,7 @@ from bus.messages import (
     ModelOpened,
     Prediction,
     Queue,
+    Scenario,
     Truth,
 )
 from bus.messages import Progress as Told
@@ -53,6 +54,7 @@ class Pass:
     timeout_s: float
     settings: dict[str, str | int] = field(default_factory=dict)
     on: OnNodes = ANY_NODE
+    scenario: Scenario | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bus.errors import InputError
-from bus.messages import Level, Preference
+from bus.messages import Level, Preference, Scenario
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Asked:
     traceparent: str = ""
     otlp_endpoint: str = ""
     serialize: bool = False
+    scenario: Scenario | None = None
     on: OnNodes = ANY_NODE
 
 

@@ -19,6 +19,7 @@ from mlmodelscope import cli_secrets, cli_zoo
 from mlmodelscope import cli_services as services
 from mlmodelscope import cli_timelines as timelines
 from mlmodelscope.asked import Asked, read_settings
+from mlmodelscope.cli_load import NO_LOAD, Load
 from mlmodelscope.exits import OK, USAGE
 from mlmodelscope.on_nodes import ANYWHERE, Nodes
 from mlmodelscope.where import DEFAULT, Where, run
@@ -68,6 +69,7 @@ def evaluate(
     traceparent: Annotated[str, Parameter(env_var="TRACEPARENT")] = "",
     otlp_endpoint: str = "",
     on: Nodes = ANYWHERE,
+    load: Load = NO_LOAD,
     where: Where = DEFAULT,
 ) -> int:
     """Evaluate a model: what it says, how fast it is, and where the time goes.
@@ -82,6 +84,10 @@ def evaluate(
         mlmodelscope evaluate EfficientNet-Lite0@^1 --framework 'onnxruntime@>=1.20' --output json
 
         mlmodelscope evaluate ./my-model.yml --input images/ --runs 500 --threads 1
+
+        mlmodelscope evaluate MNIST-CNN --scenario server --target-qps 200 --latency-bound 15
+
+        mlmodelscope evaluate MNIST-CNN --until-ci 2%
 
         mlmodelscope evaluate MNIST-CNN --all
 
@@ -169,20 +175,26 @@ def evaluate(
     )
 
     async def command(client: Client) -> int:
-        from mlmodelscope import evaluating, many, spread
+        from mlmodelscope import evaluating, load_columns, loads, many, spread
 
-        wish = replace(asked, settings=read_settings(setting), on=on.asked())
+        scenario = loads.scenario_of(load)
+        wish = replace(asked, settings=read_settings(setting), on=on.asked(), scenario=scenario)
         grid = many.grid(wish, many.chosen(model, models), all, precision, fail_fast)
+        kind = many.Kind(evaluating.submit)
+        if scenario is not None:
+            kind = many.Kind(evaluating.submit, load_columns.SIDE_BY_SIDE, load_columns.in_a_row)
         if grid.one and grid.wish.on.spread != 1:
             if timeline is not None:
                 raise InputError("--timeline: one node is expected; use `mlmodelscope timeline`")
-            kind = many.Kind(evaluating.submit)
             return await spread.evaluate(client, grid.wish, kind, output)
         if grid.one:
-            return await evaluating.evaluate(client, grid.wish, output, timeline)
+            files = evaluating.Files(timeline, load.mlperf_logs)
+            return await evaluating.evaluate(client, grid.wish, output, files)
         if timeline is not None:
             raise InputError("--timeline: one evaluation is expected; use `mlmodelscope timeline`")
-        return await many.evaluate(client, grid, many.Kind(evaluating.submit), output)
+        if load.mlperf_logs is not None:
+            raise InputError("--mlperf-logs: one model in one place is expected")
+        return await many.evaluate(client, grid, kind, output)
 
     return run(command, where)
 

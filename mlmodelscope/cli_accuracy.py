@@ -36,6 +36,7 @@ def accuracy(
     setting: list[str] | None = None,
     top: int = 5,
     full_outputs: bool = False,
+    pipelined: bool = False,
     wrong: bool = False,
     no_publish: Path | None = None,
     timeout: float = 3600.0,
@@ -93,6 +94,8 @@ def accuracy(
         How many classes to store per item; 5 are needed for top-5.
     full_outputs
         Store every class's probability for every item.
+    pipelined
+        Read and prepare the next batches while one is predicted.
     wrong
         Show every wrong item, not the first 10.
     no_publish
@@ -104,6 +107,7 @@ def accuracy(
     """
 
     async def command(client: Client) -> int:
+        from bus.messages import Scenario
         from mlmodelscope import accuracy as work
         from mlmodelscope import many, spread
 
@@ -123,6 +127,7 @@ def accuracy(
             timeout_s=timeout,
             settings=read_settings(setting),
             on=on.asked(),
+            scenario=Scenario(name="dataset", pipelined=True) if pipelined else None,
         )
         shown = work.Shown(output=output, wrong=wrong, keep_in=no_publish)
         grid = many.grid(asked, many.chosen(model, models), all, precision)

@@ -52,6 +52,7 @@ from bus.messages import (
     Publish,
     Queue,
     Refused,
+    Scenario,
     TimelineChunk,
     Unpublish,
     Wanted,
@@ -176,6 +177,7 @@ class Client:
         priority: int = 0,
         wait_s: float = 0.0,
         evaluation_id: str = "",
+        scenario: Scenario | None = None,
     ) -> Evaluation:
         """Ask for an evaluation; return it as soon as it is accepted.
 
@@ -193,6 +195,7 @@ class Client:
         spread: on how many of them, a job each (0: all). priority: -10 to 10, of what waits.
         wait_s: how long to wait for a node that fits. evaluation_id: 32 hex digits of your own;
         asking again by the same ones asks for nothing new.
+        scenario: the load, in place of `runs` queries one after the other.
         Raises RefusedError with every node's reasons when nothing fits,
         UnknownNameError with the nearest names, InputError for an input that cannot be sent.
         """
@@ -228,6 +231,7 @@ class Client:
             full_outputs=full_outputs,
             traceparent=traceparent or current_traceparent(),
             otlp_endpoint=otlp_endpoint,
+            scenario=scenario,
         )
         return await self.submit(request, wait_s)
 

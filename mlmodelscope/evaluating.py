@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from bus.messages import (
 )
 from bus.messages import Progress as Told
 from collector.timeline import Timeline
-from mlmodelscope import completeness, manifest_files, report, timeline_file
+from mlmodelscope import completeness, manifest_files, mlperf_logs, report, timeline_file
 from mlmodelscope.asked import Asked, OnNodes, as_arguments
 from mlmodelscope.client import Client
 from mlmodelscope.deep_report import best_runs, is_deep, look
@@ -40,9 +41,20 @@ from mlmodelscope.tables import console, print_csv, print_json
 MODEL = LEVELS.index("model")
 
 
-async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | None) -> int:
+@dataclass(frozen=True)
+class Files:
+    """What is to be written besides: the timeline, and the log files of MLPerf's load generator."""
+
+    timeline: Path | None = None
+    mlperf_logs: Path | None = None
+
+
+async def evaluate(client: Client, asked: Asked, output: str, files: Files) -> int:
     """Have it evaluated and print what came of it."""
+    timeline = files.timeline
     wanted = timeline_file.target(timeline) if timeline is not None else None
+    if files.mlperf_logs is not None:
+        mlperf_logs.check(files.mlperf_logs, asked)
     with progress_bar() as progress:
         waiting = progress.add_task("starting", total=None)
         async with client:
@@ -57,6 +69,8 @@ async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | N
                 _, _, metrics = await client.stored(result.evaluation_id)
             progress.remove_task(waiting)
     _print(facts, result, found, output, metrics)
+    if files.mlperf_logs is not None:
+        mlperf_logs.write(files.mlperf_logs, result, facts)
     if wanted is not None and found is not None:
         timeline_file.write(recording_of(found, facts, metrics), wanted)
     if output == "table":
@@ -128,10 +142,15 @@ async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
             case ModelOpened() if not fact.cached:
                 progress.update(task, description=f"opened in {fact.duration_ns / 1e6:.0f} ms")
             case Told() if fact.run >= 0:
-                before = sum(run.warmup + run.queries for run in runs if run.index < fact.run)
-                done = before + fact.done + (runs[fact.run].warmup if fact.phase != "warmup" else 0)
                 run = runs[fact.run]
                 label = f"batch {run.batch_size}, {run.level} level, {fact.phase}"
+                if run.options is not None:
+                    # A load's end is known to the worker alone: each phase has a bar of its own.
+                    done, label = fact.done, f"{run.scenario.replace('_', '-')}, {label}"
+                    progress.update(task, description=label, completed=done, total=fact.total)
+                    continue
+                before = sum(run.warmup + run.queries for run in runs if run.index < fact.run)
+                done = before + fact.done + (run.warmup if fact.phase != "warmup" else 0)
                 progress.update(task, description=label, completed=min(done, total))
 
 
@@ -207,7 +226,7 @@ def _print(
         about = {"timeline": completeness.account(told)} if told is not None else {}
         print_json({**msgspec.to_builtins(result), **msgspec.to_builtins(seen), **about})
     elif output == "csv":
-        print_csv([msgspec.to_builtins(row) for row in result.latency])
+        print_csv([msgspec.to_builtins(row) for row in result.scenarios or result.latency])
     else:
         report.print_result(result, layers, timeline, deep)
     sys.stdout.flush()

@@ -20,6 +20,7 @@ from collector.timeline import Timeline
 from mlmodelscope import completeness
 from mlmodelscope.deep_report import Deep, print_deep
 from mlmodelscope.imported import devices, recording_lines
+from mlmodelscope.load_report import print_loads
 from mlmodelscope.predictions import tables_of
 from mlmodelscope.tables import Column, console, gib, ms, table
 
@@ -48,6 +49,7 @@ def print_result(
         out.print(table(_latency(result), LATENCY, "How fast it is", mark="best"))
         for line in _latency_notes(result):
             out.print(line)
+    print_loads(out, result.scenarios)
     for line in claim_lines(result.claims):
         out.print(line)
     if layers:

@@ -39,7 +39,7 @@ from bus.readers import readers_of
 from predictor_node.assets import Assets
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.experience import Measured
-from predictor_node.legs import Leg, joined, may_split, split
+from predictor_node.legs import COLD, Leg, cold_legs, cold_part, joined, may_split, split
 from predictor_node.model_files import described, fetch_model
 from predictor_node.predictions import frame_predictions
 from predictor_node.process import Worker, WorkerDied
@@ -76,6 +76,7 @@ class Execution:
         self._stopped: Stopped | None = None
         self._busy = self._graph_told = self._finished = False
         self.measured = Measured()
+        self._leg, self._leg_began_ns, self._process_ns = Leg([]), 0, 0
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, node: NodeAnnounced) -> bool:
@@ -153,21 +154,25 @@ class Execution:
 
     async def _legs(self, command: dict[str, Any]) -> list[Leg]:
         """The job's runs by what their profilers need; the worker knows, for it loads them."""
-        runs = self._job.runs
+        runs = [run for run in self._job.runs if run.scenario != COLD]
+        last = cold_legs(self._job.runs)
         if not may_split(runs):
-            return [Leg(runs)]
+            return [*([Leg(runs)] if runs else []), *last]
         self._busy = True
-        self._worker.send({"do": "prepare", "job": command})
-        return split(runs, (await self._follow("prepared"))["variables"])
+        prepared = {**command, "runs": msgspec.to_builtins(runs)}
+        self._worker.send({"do": "prepare", "job": prepared})
+        return [*split(runs, (await self._follow("prepared"))["variables"]), *last]
 
     async def _run_leg(self, leg: Leg, command: dict[str, Any], continued: bool) -> dict[str, Any]:
         """Have one worker process make its runs; one with variables of its own is ended after."""
         usual, runs = self._worker, msgspec.to_builtins(leg.runs)
-        if leg.variables:
+        if leg.fresh:
             self._worker = Worker(usual.environment, usual.more_variables | leg.variables)
+        self._leg, self._leg_began_ns = leg, time.perf_counter_ns()
         try:
             if not self._worker.alive:
                 await self._worker.start()
+            self._process_ns = time.perf_counter_ns() - self._leg_began_ns
             async with Sampler(self._worker.pid, wanted=self._job.level != "none") as sampler:
                 self._busy = True
                 base = {"span_base": secrets.randbits(30) << 32, "continued": continued}
@@ -176,7 +181,7 @@ class Execution:
             await sampler.tell(self._teller)
             return finished
         finally:
-            if leg.variables:
+            if leg.fresh:
                 await self._worker.kill()
                 self._worker, self._busy = usual, False
 
@@ -297,7 +302,9 @@ class Execution:
                 await self._teller.tell(Progress, **frame)
             case "measured":
                 known = {k: v for k, v in frame.items() if k in RunMeasured.__struct_fields__}
-                await self._teller.tell(RunMeasured, **known)
+                whole_ns = time.perf_counter_ns() - self._leg_began_ns
+                cold = cold_part(self._leg, known, self._process_ns, whole_ns)
+                await self._teller.tell(RunMeasured, **known | cold)
                 self.measured.saw(frame)
             case "samples":
                 await self._teller.samples(Samples(**frame), "worker")

@@ -8,6 +8,7 @@ from typing import Any
 
 from bus.messages import LEVELS, Run
 
+COLD = "cold_start"
 DEEP = LEVELS.index("framework")
 """From this level on, a profiler may need a process of its own."""
 
@@ -18,6 +19,40 @@ class Leg:
 
     runs: list[Run]
     variables: dict[str, str] = field(default_factory=dict)
+    sample: int = -1
+    """Of a run whose every query is a new process's first: which of them."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it takes a process of its own, ended after."""
+        return bool(self.variables) or self.sample >= 0
+
+
+def cold_legs(runs: Sequence[Run]) -> list[Leg]:
+    """One leg for each query of the runs that want a new process for each."""
+    return [
+        Leg([run], sample=sample)
+        for run in runs
+        if run.scenario == COLD
+        for sample in range(run.queries)
+    ]
+
+
+def cold_part(leg: Leg, told: Mapping[str, Any], process_ns: int, whole_ns: int) -> dict[str, Any]:
+    """What a leg's one query is among its run's, and its steps from the first.
+
+    Before the worker's own there were the process, and what lies between them: the import of the
+    framework. {} of any other leg.
+    """
+    if leg.sample < 0:
+        return {}
+    parts: dict[str, list[int]] = told.get("parts_ns", {})
+    between_ns = max(0, whole_ns - process_ns - sum(ns for (ns,) in parts.values()))
+    return {
+        "first_query": leg.sample,
+        "last": leg.sample == leg.runs[0].queries - 1,
+        "parts_ns": {"process": [process_ns], "import": [between_ns], **parts},
+    }
 
 
 def may_split(runs: Sequence[Run]) -> bool:

@@ -20,7 +20,7 @@ from analysis import formats
 from bus import subjects
 from collector import collector
 from coordinator import coordinator
-from mlmodelscope import cli, exits, on_nodes
+from mlmodelscope import cli, cli_load, exits, on_nodes
 from predictor_node import node
 
 ROOT = Path(__file__).parent.parent
@@ -59,8 +59,14 @@ def test_every_command_is_documented() -> None:
 def test_every_option_of_evaluate_is_documented() -> None:
     groups = [field.name for field in dataclasses.fields(on_nodes.Nodes)]
     for name in [*inspect.signature(cli.evaluate).parameters, *groups]:
-        if name not in ("model", "where", "on"):
+        if name not in ("model", "where", "on", "load"):
             assert f"`--{name.replace('_', '-')}`" in COMMANDS, name
+
+
+def test_every_option_of_a_load_is_documented() -> None:
+    page = (ROOT / "docs" / "scenarios.md").read_text()
+    for field in dataclasses.fields(cli_load.Load):
+        assert f"`--{field.name.replace('_', '-')}`" in page, field.name
 
 
 @pytest.mark.parametrize("settings", [collector.Settings, coordinator.Settings, node.Settings])

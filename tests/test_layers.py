@@ -76,6 +76,7 @@ HOMES = {
     "cyclopts": {
         "mlmodelscope/cli.py",
         "mlmodelscope/cli_accuracy.py",
+        "mlmodelscope/cli_load.py",
         "mlmodelscope/cli_secrets.py",
         "mlmodelscope/cli_fleet.py",
         "mlmodelscope/on_nodes.py",

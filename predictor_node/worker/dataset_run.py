@@ -71,21 +71,25 @@ class DatasetRun(JobRun):
         self._warm_up(run, asker, dataset)
         part = Pass(run, asker, dataset, matching, times, frame)
         stacks = example.rows == 1 and may_stack(bound)
-        at_once = stack_items(size, example.tensors) if stacks else size
+        at_once = stack_items(size, example.tensors) if stacks else 0
         tags = {"run": run.index, "batch_size": size, "level": run.level, "items": len(dataset)}
         with (
             self.trace.span("run", **tags) as run_span,
             progress(self.say, run.index, "measure", len(dataset), times),
             quiet_collector(generation=0),
         ):
-            for numbers in _parts(dataset.numbers, at_once):
-                if not stacks or not self._at_once(part, numbers):
-                    for batch in _parts(numbers, size):
-                        self._one_by_one(part, batch)
+            self._walk(part, at_once, run_span)
         frame.send()
         self._say_measured(run, times)
         self._add_predicts(run, times, run_span)
         self.trace.flush()
+
+    def _walk(self, part: Pass, at_once: int, run_span: int) -> None:
+        """Every item once, in order. at_once: so many as one stack; 0: each by itself."""
+        for numbers in parts_of(part.dataset.numbers, at_once or part.size):
+            if not at_once or not self._at_once(part, numbers):
+                for batch in parts_of(numbers, part.size):
+                    self._one_by_one(part, batch)
 
     def _at_once(self, part: Pass, numbers: Sequence[int]) -> bool:
         """These items as one stack; False, and nothing done, where they must go one by one."""
@@ -104,19 +108,26 @@ class DatasetRun(JobRun):
 
     def _one_by_one(self, part: Pass, numbers: Sequence[int]) -> None:
         """One batch of items, each prepared and read by itself."""
+        with self.trace.span("prepare", first=part.times.done, items=len(numbers)):
+            fed = self._prepared(part, numbers)
+        self._predicted(part, fed)
+
+    def _prepared(self, part: Pass, numbers: Sequence[int]) -> list[Fed]:
+        items = [part.dataset.reader.item(number) for number in numbers]
+        return self._fed(items, part.matching)
+
+    def _predicted(self, part: Pass, fed: Sequence[Fed]) -> None:
+        """Predict one batch, and keep what was said."""
         times, bound, first = part.times, part.bound, part.times.done
-        with self.trace.span("prepare", first=first, items=len(numbers)):
-            items = [part.dataset.reader.item(number) for number in numbers]
-            fed = self._fed(items, part.matching)
         rows = sum(item.rows for item in fed)
         said = part.asker.ask(fed, part.size if bound.fixed_batch else min(part.size, rows))
         times.starts_ns.extend(said.starts_ns)
         times.durations_ns.extend(said.durations_ns)
-        with self.trace.span("postprocess", first=first, items=len(items)):
+        with self.trace.span("postprocess", first=first, items=len(fed)):
             for item, answers in said.items:
                 made = bound.say(item, answers, self.job.top_k, self.job.full_outputs)
                 part.frame.add(made)
-        times.done += len(items)
+        times.done += len(fed)
 
     def _bound(self, model: Opened, dataset: Dataset, example: Fed) -> tuple[Bound, Matching]:
         """The model's names beside the dataset's; a model that names no class takes the other's."""
@@ -146,6 +157,6 @@ class DatasetRun(JobRun):
                 asker.ask(fed, run.batch_size)
 
 
-def _parts(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+def parts_of(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     for first in range(0, len(numbers), size):
         yield numbers[first : first + size]

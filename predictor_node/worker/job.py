@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import WorkerError, unknown
-from .scenario import SCENARIOS
+from .scenario import DATASET, SCENARIOS, Options
 from .trace import LEVELS
 
-DATASET = "dataset"
-"""The scenario of a run that predicts every item of a dataset once, in order."""
 PREFIX = "profile."
 """A job's settings whose names begin so are for profilers; frameworks do not see them."""
 MAX_QUERIES = 10_000_000  # their times are kept in memory until the run has ended: 160 MB
@@ -36,7 +34,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One measured run: a batch size at a level."""
+    """One measured run: a batch size at a level. options: the load that was asked for, if one was.
+
+    The scenario `dataset` predicts every item of a dataset once, in order.
+    """
 
     index: int
     batch_size: int = 1
@@ -44,16 +45,19 @@ class Run:
     queries: int = 100
     warmup: int = 5
     scenario: str = "online"
+    options: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise unknown("level", self.level, LEVELS)
-        if self.scenario not in (*SCENARIOS, DATASET):
-            raise unknown("scenario", self.scenario, (*SCENARIOS, DATASET))
+        if self.scenario not in SCENARIOS:
+            raise unknown("scenario", self.scenario, SCENARIOS)
+        if self.options is not None:
+            Options.of(self.options)
         for name, least, most in (
             ("batch_size", 1, 1 << 20),
-            # How many there are is known when the dataset's files have been looked at.
-            ("queries", 0 if self.scenario == DATASET else 1, MAX_QUERIES),
+            # 0: known when the dataset's files have been looked at, or the load has been run.
+            ("queries", 0 if self.options or self.scenario == DATASET else 1, MAX_QUERIES),
             ("warmup", 0, MAX_QUERIES),
         ):
             value = getattr(self, name)

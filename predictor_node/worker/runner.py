@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import scenario
+from .arrivals import at_once
 from .errors import Cancelled
 from .fed import Fed
 from .feeding import Bound, Feeding, of_one_shape
@@ -23,6 +23,8 @@ from .measure_hooked import Predicting, measure_hooked
 from .models import Opened, WarmModels, prediction_failed
 from .predicting import Asker
 from .profiling import Profiling
+from .scenario import COLD
+from .scenario_run import ScenarioRun, frames
 from .trace import BLOCK_ROWS, FRAMEWORK, LEVELS, Clock, Times, Trace
 
 MEASURED_QUERIES = 50_000  # a frame
@@ -36,8 +38,13 @@ def run_job(job: Job, models: WarmModels, say: Say, cancelled: threading.Event) 
     kind = JobRun
     if job.dataset:
         from .dataset_run import DatasetRun
+        from .pipelined_run import PipelinedRun
 
-        kind = DatasetRun
+        kind = PipelinedRun if (job.runs[0].options or {}).get("pipelined") else DatasetRun
+    elif job.runs[0].scenario == COLD:
+        from .cold_run import ColdRun
+
+        kind = ColdRun
     kind(job, models, say, cancelled).run()
 
 
@@ -66,6 +73,9 @@ class JobRun:
                 unmeasured = 0
                 if run is job.runs[0] and not job.continued:
                     unmeasured = self._predict_items(run, model, bound)
+                if run.options is not None:
+                    self._measure_load(run, model, bound, unmeasured)
+                    continue
                 batches = bound.batches(self.items, run.batch_size, run.queries)
                 self._measure(run, model, batches, unmeasured)
         self._finish()
@@ -120,10 +130,29 @@ class JobRun:
                 self._add_layers(run, model, times, unmeasured + run.warmup)
         self.trace.flush()
 
+    def _measure_load(self, run: Run, model: Opened, bound: Bound, unmeasured: int) -> None:
+        """As `_measure`, of a load that was asked for."""
+        load, warmed, times = ScenarioRun(self, run, model, bound), Times(run.warmup), Times(0)
+        load.warm_up(warmed)
+        tags = {"run": run.index, "batch_size": run.batch_size, "level": run.level}
+        with (
+            self.profiling.around(run, model, times) as hooks,
+            self.trace.span("run", **tags, scenario=run.scenario) as run_span,
+        ):
+            outcome = load.measure(hooks, times, warmed)
+        times = outcome.times
+        for frame in frames(outcome, run, self.trace.clock.epoch_ns(times.begin_ns)):
+            self.say(frame)
+        with progress(self.say, run.index, "profile", times.done, times):
+            self._add_predicts(run, times, run_span)
+            if self.trace.records(FRAMEWORK):
+                self._add_layers(run, model, times, unmeasured + run.warmup)
+        self.trace.flush()
+
     def _loop(self, run: Run, predicting: Predicting, phase: str, times: Times) -> None:
         """The same code for warming up and for measuring, so that it is warm itself."""
         queries, cancelled = len(times.starts_ns), self.cancelled
-        due_ns = scenario.plan(run.scenario, queries, self.job.seed)
+        due_ns = at_once(queries)
         try:
             if predicting.hooks:
                 told = {"said": "progress", "run": run.index, "phase": phase, "total": queries}

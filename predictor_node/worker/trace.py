@@ -63,6 +63,20 @@ class Times:
         self.starts_ns = array("q", bytes(8 * queries))
         self.durations_ns = array("q", bytes(8 * queries))
         self.done = 0
+        self.begin_ns = 0
+        """When the first query could have been issued; 0: it was issued at once."""
+
+    def grow(self, queries: int) -> None:
+        """Room for so many; what is stored stays. New arrays: somebody may look at the old."""
+        more = bytes(8 * max(0, queries - len(self.starts_ns)))
+        self.starts_ns = array("q", self.starts_ns.tobytes() + more)
+        self.durations_ns = array("q", self.durations_ns.tobytes() + more)
+
+    def trim(self, queries: int) -> None:
+        """No more than so many."""
+        self.starts_ns = self.starts_ns[:queries]
+        self.durations_ns = self.durations_ns[:queries]
+        self.done = queries
 
 
 class Trace:
@@ -115,8 +129,9 @@ class Trace:
         *,
         span_id: int = 0,
         parent_id: int = -1,
+        thread: int = 0,
     ) -> None:
-        """One span of this thread; parent_id -1: the job's own parent."""
+        """One span, of this thread unless another is named; parent_id -1: the job's own parent."""
         if level > self._level:
             return
         if not span_id:
@@ -124,7 +139,8 @@ class Trace:
             span_id = self._last_id
         parent_id = self._parent_id if parent_id < 0 else parent_id
         start_ns = self.clock.epoch_ns(monotonic_ns)
-        self._keep([span_id, parent_id, level, name, start_ns, duration_ns, self.thread, 0, tags])
+        thread = thread or self.thread
+        self._keep([span_id, parent_id, level, name, start_ns, duration_ns, thread, 0, tags])
 
     def add_calls(self, name: str, times: Times, batch_size: int, parent_id: int) -> Iterator[None]:
         """A model-level span for each call of a run, numbered by `query`; yields after a block."""

@@ -36,6 +36,7 @@ ROWS = {
     "resolve": 2,
     "accuracy": 3,
     "fleet": 7,
+    "scenarios": 5,
 }
 
 

@@ -34,6 +34,7 @@ SETTINGS = (
     *("threads", "inter_op_threads", "graph_optimization"),
     *("provider", "execution", "precision"),
 )
+CONCURRENT = True  # several threads may predict at once
 ASSIGNMENT = "session.record_ep_graph_assignment_info"  # of ONNX Runtime 1.24 and later
 DTYPES = {"float": "float32", "double": "float64"}  # the other names are numpy's own
 ERRORS_ONLY = 3

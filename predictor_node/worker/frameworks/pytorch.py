@@ -19,6 +19,7 @@ from .tensors import check_batch, inputs_of, outputs_of, renamed
 
 VERSION = version_of("torch")  # torch itself takes seconds to import: only `open` does
 SETTINGS = ("threads", "inter_op_threads", "precision", "compile")
+CONCURRENT = True  # several threads may predict at once
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 FLOATS = ("float32", "float16", "bfloat16")
 # Whatever reads a file with torch.load, inside PyTorch too: tensors and nothing else.

@@ -17,6 +17,7 @@ from . import Session
 from .system_counters import DELAY, MOST_THREADS, Counter, Pressure, counters, framework_threads
 
 LEVEL = "system"
+FIRST_QUERIES = 1024
 MOST_QUERIES = 500_000  # 8 bytes for each count of each: 60 MB
 
 
@@ -50,13 +51,21 @@ class Looking:
     def after(self, query: int) -> None:
         # All are read before anything is kept: keeping may touch memory for the first time.
         late = [counter.read() for counter in reversed(self._counters)]
-        if query >= self._queries:
+        if not self._room(query):
             return
         at = query * len(self._tags)
         for early, now in zip(self._early, reversed(late), strict=True):
             for then, value in zip(early, now, strict=True):
                 self._counts[at] = value - then
                 at += 1
+
+    def _room(self, query: int) -> bool:
+        """Whether this query is kept; of a load, how many there will be is not known before."""
+        if query >= self._queries and query < MOST_QUERIES:
+            more = min(max(2 * query, FIRST_QUERIES), MOST_QUERIES) - self._queries
+            self._counts.frombytes(bytes(8 * more * len(self._tags)))
+            self._queries += more
+        return query < self._queries
 
     def tell(self) -> None:
         """One span a query, over its predict."""

@@ -9,35 +9,12 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from predictor_node.worker.errors import Cancelled, WorkerError
+from predictor_node.worker.arrivals import at_once
+from predictor_node.worker.errors import Cancelled
 from predictor_node.worker.feeding import Bound, Fed
 from predictor_node.worker.measure import measure, quiet_collector, settled
-from predictor_node.worker.scenario import SCENARIOS, plan
 from predictor_node.worker.trace import Clock, Times, Trace
-
-
-@given(
-    scenario=st.sampled_from(sorted(SCENARIOS)),
-    queries=st.integers(1, 500),
-    seed=st.integers(0, 2**63),
-)
-def test_a_plan_depends_on_its_arguments_alone(scenario: str, queries: int, seed: int) -> None:
-    first, again = plan(scenario, queries, seed), plan(scenario, queries, seed)
-    assert first == again
-    assert len(first) == queries
-    assert list(first) == sorted(first)
-
-
-def test_online_waits_for_nothing_but_completion() -> None:
-    assert plan("online", 3, seed=1) == array("q", [0, 0, 0])
-
-
-def test_an_unknown_scenario_names_the_nearest() -> None:
-    with pytest.raises(WorkerError, match="did you mean online"):
-        plan("onlne", 3, 1)
 
 
 def test_the_loop_cycles_through_the_batches_one_at_a_time() -> None:
@@ -48,7 +25,7 @@ def test_the_loop_cycles_through_the_batches_one_at_a_time() -> None:
         lambda handle, batch: seen.append((handle, batch, gc.isenabled())),
         "handle",
         batches,
-        plan("online", 5, 0),
+        at_once(5),
         times,
         threading.Event(),
     )

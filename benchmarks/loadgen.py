@@ -1,0 +1,96 @@
+"""MLPerf's load generator driven from Python, around the same predict call as ours."""
+
+from __future__ import annotations
+
+import array
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCENARIOS = {"single_stream": "SingleStream", "multi_stream": "MultiStream", "server": "Server"}
+SAMPLES = 8
+MARKER = ":::MLLOG"
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test of LoadGen. rate_qps: of server; expected_ns: of a query, for the others."""
+
+    scenario: str
+    queries: int
+    rate_qps: float = 0.0
+    expected_ns: int = 1_000_000
+    traced: bool = False
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What its logs say: the detail's keys, and each query's latency where a trace was written."""
+
+    detail: dict[str, Any]
+    latencies_ns: list[int]
+
+
+def run(test: Test, predict: Callable[[int], object]) -> Tested:
+    """Have `predict(samples)` called as its scenario has it, in the thread that issues."""
+    import mlperf_loadgen as loadgen
+
+    kept: list[Any] = []
+
+    def issue(samples: list[Any]) -> None:
+        predict(len(samples))
+        done = []
+        for sample in samples:
+            answer = array.array("B", [0])
+            kept.append(answer)
+            done.append(loadgen.QuerySampleResponse(sample.id, answer.buffer_info()[0], 1))
+        loadgen.QuerySamplesComplete(done)
+
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        system = loadgen.ConstructSUT(issue, lambda: None)
+        library = loadgen.ConstructQSL(SAMPLES, SAMPLES, lambda _: None, lambda _: None)
+        loadgen.StartTestWithLogSettings(
+            system, library, _settings(loadgen, test), _logs(loadgen, folder, test.traced), ""
+        )
+        loadgen.DestroyQSL(library)
+        loadgen.DestroySUT(system)
+        return Tested(read_detail(Path(folder)), read_trace(Path(folder)) if test.traced else [])
+
+
+def _settings(loadgen: Any, test: Test) -> Any:
+    settings = loadgen.TestSettings()
+    settings.scenario = getattr(loadgen.TestScenario, SCENARIOS[test.scenario])
+    settings.mode = loadgen.TestMode.PerformanceOnly
+    settings.min_duration_ms = 0
+    settings.min_query_count = settings.max_query_count = test.queries
+    settings.server_target_qps = test.rate_qps
+    settings.single_stream_expected_latency_ns = test.expected_ns
+    settings.multi_stream_expected_latency_ns = test.expected_ns
+    return settings
+
+
+def _logs(loadgen: Any, folder: str, traced: bool) -> Any:
+    logs, output = loadgen.LogSettings(), loadgen.LogOutputSettings()
+    output.outdir, output.copy_summary_to_stdout = folder, False
+    logs.log_output, logs.enable_trace = output, traced
+    return logs
+
+
+def read_detail(folder: Path) -> dict[str, Any]:
+    """Every key of the detail log, once."""
+    lines = (folder / "mlperf_log_detail.txt").read_text().splitlines()
+    told = [json.loads(line[len(MARKER) :]) for line in lines if line.startswith(MARKER)]
+    return {line["key"]: line["value"] for line in told}
+
+
+def read_trace(folder: Path) -> list[int]:
+    """Each sample's latency, in the order of issue."""
+    found: dict[int, int] = {}
+    for line in (folder / "mlperf_log_trace.json").read_text().splitlines():
+        if '"name":"Sample"' in line and '"ph":"b"' in line:
+            about = json.loads(line.rstrip(","))["args"]
+            found[about["sample_seq"]] = about["complete_ns"]
+    return [found[number] for number in sorted(found)]
