@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
+from mlmodelscope import cli_analyze, cli_zoo
 from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
@@ -273,6 +274,8 @@ app.command(accuracies.predictions)
 app.command(accuracies.disagree)
 app.command(importing.import_profiles, name="import")
 app.command(timelines.timeline)
+app.command(cli_analyze.analyze)
+app.command(cli_analyze.ceilings)
 app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)

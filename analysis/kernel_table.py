@@ -1,0 +1,265 @@
+"""The kernels of one batch size: what a device did, or what stands in its place.
+
+In this order: a device's kernels; counted kernels, where counting kept their times from being
+seen; a library's calls on a CPU; where a framework shows none of these, its layers themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.evidence import LIBRARY, Evidence, Rows, Spans, distinct, per_query, trimmed
+from analysis.layer_table import LayerTable
+from analysis.primitives import bytes_of_call, work_of_call
+
+Of = Literal["kernel", "counted kernel", "library call", "layer"]
+OUTSIDE = (-1, "")
+SP = "smsp__sass_thread_inst_executed_op_f{}_pred_on.sum"
+READ = ("dram__bytes_read.sum", "dram_read_bytes")
+WRITTEN = ("dram__bytes_write.sum", "dram_write_bytes")
+OCCUPANCY = "sm__warps_active.avg.pct_of_peak_sustained_active"
+ESTIMATED = ("estimated_occupancy_percent", "est. achieved occupancy %")
+NO_COUNTERS = "no hardware counters were recorded with its kernels"
+NO_DRAM = "the recorded counters hold no DRAM bytes"
+NOT_TOLD = "the library does not tell the sizes of this call"
+NO_DEVICE = "it ran on a CPU: only a GPU's counters tell this"
+NO_TIME = "the profiler that counted did not measure the kernels' times"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One kernel of one layer (OUTSIDE: of none): the place-th of its name there.
+
+    bytes: moved in all; read_bytes, write_bytes where counters tell them apart. source: counters,
+    or analytic. na: what is None, and why.
+    """
+
+    name: str
+    layer: tuple[int, str]
+    place: int
+    latency_ns: float | None
+    flops: float | None = None
+    read_bytes: float | None = None
+    write_bytes: float | None = None
+    bytes: float | None = None
+    occupancy: float | None = None
+    source: str = ""
+    na: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTable:
+    """Kernels in order of their layers and times. of: what stands for a kernel here."""
+
+    of: Of
+    run: int
+    batch_size: int
+    queries: int
+    kernels: list[Kernel]
+
+    @property
+    def on_device(self) -> bool:
+        """Whether a device other than the processor did it."""
+        return self.of in ("kernel", "counted kernel")
+
+
+def kernel_table(evidence: Evidence, layers: LayerTable) -> KernelTable:
+    """The kernels of a batch size whose layers are known."""
+    spans, batch_size = evidence.spans, layers.batch_size
+    if spans is not None:
+        kinds = _kinds(spans)
+        for of, which in kinds.items():
+            rows = spans.in_run(which, evidence.runs_of(batch_size))
+            if len(rows):
+                return _table(evidence, rows, of, batch_size)
+    kernels = [
+        Kernel(
+            name=layer.operator,
+            layer=layer.key,
+            place=0,
+            latency_ns=layer.latency_ns,
+            flops=layer.work.flops,
+            bytes=layer.bytes,
+            source="analytic",
+            na=_na(layer.work.why, layer.bytes),
+        )
+        for layer in layers.layers
+    ]
+    return KernelTable("layer", layers.run, batch_size, layers.queries, kernels)
+
+
+def _na(flops_why: str, moved: float | None) -> dict[str, str]:
+    na = dict.fromkeys(("read_bytes", "write_bytes", "occupancy"), NO_DEVICE)
+    if flops_why:
+        na["flops"] = flops_why
+    if moved is None:
+        na["bytes"] = "the shapes that its traffic follows from are not recorded"
+    return na
+
+
+def _kinds(spans: Spans) -> dict[Of, NDArray[np.bool_]]:
+    """Which spans are what, in order of preference."""
+    timeline = spans.timeline
+    maps = timeline.tag_maps
+
+    def tagged(test: Any) -> NDArray[np.bool_]:
+        return np.array([test(tags) for tags in maps] or [False], bool)[timeline.tags_index]
+
+    library = timeline.level == LIBRARY
+    kernel = library & tagged(lambda t: "kernel" in (t.get("kind"), t.get("category")))
+    counted = tagged(lambda t: isinstance(t.get("counters"), dict))
+    above = np.where(spans.parent >= 0, timeline.level[spans.parent], 0)
+    call = library & (above != LIBRARY) & tagged(lambda t: t.get("library") in ("onednn", "mkl"))
+    return {"kernel": kernel, "counted kernel": counted, "library call": call}
+
+
+def _table(evidence: Evidence, rows: Rows, of: Of, batch_size: int) -> KernelTable:
+    spans = evidence.spans
+    assert spans is not None
+    timeline = spans.timeline
+    queries, count = spans.queries(rows)
+    labels, label = _labels(timeline, rows)
+    layer_keys, layer = _layers(spans, rows)
+    place = _places(queries, layer, label)
+    first, ids = distinct(layer, label, place)
+    times = trimmed(per_query(ids, queries, timeline.duration_ns[rows].astype(float), count))
+    counters = _counters(spans)
+    kernels = []
+    for at, latency_ns in zip(first.tolist(), times.tolist(), strict=True):
+        tags = timeline.tag_maps[int(timeline.tags_index[rows[at]])]
+        plain = Kernel(
+            name=labels[int(label[at])],
+            layer=layer_keys[int(layer[at])],
+            place=int(place[at]),
+            latency_ns=None if of == "counted kernel" and "times" in tags else latency_ns,
+        )
+        if of == "library call":
+            kernels.append(_of_call(plain, timeline.names[timeline.name_index[rows[at]]], tags))
+        else:
+            correlation = int(timeline.correlation_id[rows[at]])
+            found = tags.get("counters") or counters.get(correlation)
+            kernels.append(_of_device(plain, tags, found))
+    last = len(spans.timeline)  # what is in no layer stands at the end
+    order = sorted(
+        range(len(kernels)),
+        key=lambda i: (last if kernels[i].layer == OUTSIDE else kernels[i].layer[0], i),
+    )
+    run = int(timeline.run[rows[0]])
+    return KernelTable(of, run, batch_size, count, [kernels[i] for i in order])
+
+
+def _labels(timeline: Any, rows: Rows) -> tuple[list[str], NDArray[np.int64]]:
+    """What each is called: a library's call by its implementation too."""
+    implementations = [str(tags.get("implementation", "")) for tags in timeline.tag_maps]
+    known = {text: number for number, text in enumerate(dict.fromkeys(implementations))}
+    of_tag = np.array([known[text] for text in implementations] or [0], np.int64)
+    words = of_tag[timeline.tags_index[rows]]
+    first, ids = distinct(timeline.name_index[rows].astype(np.int64), words)
+    texts = list(known)
+    return [
+        " ".join(
+            filter(None, (timeline.names[timeline.name_index[rows[at]]], texts[int(words[at])]))
+        )
+        for at in first.tolist()
+    ], ids
+
+
+def _layers(spans: Spans, rows: Rows) -> tuple[list[tuple[int, str]], NDArray[np.int64]]:
+    """The layer that each lies in."""
+    timeline, at = spans.timeline, spans.layer[rows]
+    number = np.where(at >= 0, spans.number[at], -1)
+    name = np.where(at >= 0, timeline.name_index[at], -1).astype(np.int64)
+    first, ids = distinct(number, name, (at >= 0).astype(np.int64))
+    keys = [
+        (int(number[row]), timeline.names[int(name[row])]) if name[row] >= 0 else OUTSIDE
+        for row in first.tolist()
+    ]
+    return keys, ids
+
+
+def _places(
+    queries: NDArray[np.int64], layer: NDArray[np.int64], label: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """How many of the same name ran before it in its layer of its query; rows come by time."""
+    order = np.lexsort((np.arange(len(label)), label, layer, queries))
+    columns = np.stack([queries, layer, label])[:, order]
+    begins = np.ones(len(order), bool)
+    begins[1:] = (columns[:, 1:] != columns[:, :-1]).any(axis=0)
+    positions = np.arange(len(order))
+    since = positions - np.maximum.accumulate(np.where(begins, positions, 0))
+    places = np.empty(len(order), np.int64)
+    places[order] = since
+    return places
+
+
+def _counters(spans: Spans) -> dict[int, Mapping[str, Any]]:
+    """Correlation id -> what was counted of that launch."""
+    timeline = spans.timeline
+    counted = {
+        number: tags["counters"]
+        for number, tags in enumerate(timeline.tag_maps)
+        if isinstance(tags.get("counters"), dict)
+    }
+    if not counted:
+        return {}
+    has = np.zeros(len(timeline.tag_maps), bool)
+    has[list(counted)] = True
+    rows = np.flatnonzero(has[timeline.tags_index] & (timeline.correlation_id != 0))
+    ids, tags = timeline.correlation_id[rows].tolist(), timeline.tags_index[rows].tolist()
+    return {correlation: counted[tag] for correlation, tag in zip(ids, tags, strict=True)}
+
+
+def _of_call(kernel: Kernel, name: str, tags: Mapping[str, Any]) -> Kernel:
+    work, moved = work_of_call(name, tags), bytes_of_call(name, tags)
+    na = _na(work.why, moved)
+    if moved is None:
+        na["bytes"] = NOT_TOLD
+    return replace(kernel, flops=work.flops, bytes=moved, source="analytic", na=na)
+
+
+def _of_device(
+    kernel: Kernel, tags: Mapping[str, Any], counters: Mapping[str, Any] | None
+) -> Kernel:
+    na = {} if kernel.latency_ns is not None else {"latency_ns": NO_TIME}
+    occupancy = _first(counters or {}, (OCCUPANCY,))
+    if occupancy is None:
+        occupancy = _first(tags, ESTIMATED)
+    if occupancy is None:
+        na["occupancy"] = "the recording does not tell it"
+    if counters is None:
+        na |= dict.fromkeys(("flops", "read_bytes", "write_bytes", "bytes"), NO_COUNTERS)
+        return replace(kernel, occupancy=occupancy, na=na)
+    flops = single_precision(counters)
+    read, written = _first(counters, READ), _first(counters, WRITTEN)
+    if flops is None:
+        na["flops"] = "the recorded counters hold no single-precision operations"
+    if read is None or written is None:
+        na |= dict.fromkeys(("read_bytes", "write_bytes", "bytes"), NO_DRAM)
+        return replace(kernel, flops=flops, occupancy=occupancy, source="counters", na=na)
+    return replace(
+        kernel,
+        flops=flops,
+        read_bytes=read,
+        write_bytes=written,
+        bytes=read + written,
+        occupancy=occupancy,
+        source="counters",
+        na=na,
+    )
+
+
+def single_precision(counters: Mapping[str, Any]) -> float | None:
+    """flop_count_sp: additions, multiplications, and twice the fused ones (CUPTI's definition)."""
+    add, multiply, fused = (counters.get(SP.format(each)) for each in ("add", "mul", "fma"))
+    if add is None or multiply is None or fused is None:
+        return None
+    return float(add) + float(multiply) + 2.0 * float(fused)
+
+
+def _first(found: Mapping[str, Any], names: Sequence[str]) -> float | None:
+    return next((float(found[name]) for name in names if name in found), None)
