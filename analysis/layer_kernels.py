@@ -110,7 +110,7 @@ def layer_roofline(of: Kernels) -> Answer:
     """A14: every layer's intensity against its rate."""
     rows = []
     for layer in of.layers.layers:
-        latency_ns, found = _work_of_layer(of, layer)
+        latency_ns, found = work_of_layer(of, layer)
         rows.append(
             LayerRoofline(
                 analysis="A14",
@@ -123,7 +123,7 @@ def layer_roofline(of: Kernels) -> Answer:
     return of.answer("A14", "layer-roofline", "Layer roofline", rows)
 
 
-def _work_of_layer(of: Kernels, layer: Layer) -> tuple[float | None, Kernel | Sums]:
+def work_of_layer(of: Kernels, layer: Layer) -> tuple[float | None, Kernel | Sums]:
     """Counted where it was counted; else from shapes, in the time that its kernels took."""
     kernels = of.by_layer.get(layer.key, [])
     found = sums(kernels)

@@ -6,14 +6,16 @@ from analysis.answers import Answer, Row, lacking, total
 from analysis.kernel_sums import no_roof
 from analysis.kernels import Kernels, roof_words
 from analysis.layer_information import NO_LAYERS, where_from
+from analysis.layer_kernels import work_of_layer
 
 NAME = "theoretical"
 
 
 class TheoreticalRow(Row, frozen=True, kw_only=True):
-    """One layer; the last row is the model. flops: 2 x MAC of products and convolutions.
+    """One layer (on a device, its kernels' time); the last row is the model, by its predicts.
 
-    least_ns: max(flops / peak, bytes / bandwidth) of the roof; times_least: measured over it.
+    flops: 2 x MAC of products and convolutions, else operations by rule. least_ns: max(flops
+    / peak, bytes / bandwidth) of the roof; times_least: measured over it.
     """
 
     layer: int
@@ -23,7 +25,7 @@ class TheoreticalRow(Row, frozen=True, kw_only=True):
     flops: int | None
     bytes: int | None
     least_ns: float | None
-    latency_ns: float
+    latency_ns: float | None
     times_least: float | None
 
 
@@ -32,7 +34,10 @@ def theoretical(of: Kernels) -> Answer:
     rows, roof = [], of.roof
     why_no_roof = no_roof(of.table, of.evidence.started.node_id if of.evidence.started else "NODE")
     for layer in of.layers.layers:
+        took_ns, _ = work_of_layer(of, layer)
         na = dict.fromkeys(("macs", "flops"), layer.work.why) if layer.work.why else {}
+        if took_ns is None:
+            na["latency_ns"] = "no kernel of it was timed"
         if layer.bytes is None:
             na["bytes"] = "the shapes that its traffic follows from are not recorded"
         least_ns = None
@@ -41,6 +46,8 @@ def theoretical(of: Kernels) -> Answer:
             na |= dict.fromkeys(("least_ns", "times_least"), why)
         else:
             least_ns = roof.least_ns(layer.work.flops, layer.bytes)
+            if not least_ns or took_ns is None:
+                na["times_least"] = na.get("latency_ns", "it computes and moves nothing")
         rows.append(
             TheoreticalRow(
                 analysis=NAME,
@@ -52,8 +59,8 @@ def theoretical(of: Kernels) -> Answer:
                 flops=layer.work.flops,
                 bytes=layer.bytes,
                 least_ns=least_ns,
-                latency_ns=layer.latency_ns,
-                times_least=layer.latency_ns / least_ns if least_ns else None,
+                latency_ns=took_ns,
+                times_least=took_ns / least_ns if least_ns and took_ns is not None else None,
             )
         )
     notes = [where_from(of.layers), "FLOPs are 2 × MAC; bytes: every input, weight and output once"]
@@ -86,7 +93,7 @@ def _whole(rows: list[TheoreticalRow], model_ns: float | None) -> TheoreticalRow
         if found[column] is None:
             na[column] = lacking(values, [row.na.get(column, "") for row in rows], column)
     least_ns = found["least_ns"]
-    took_ns = model_ns if model_ns is not None else sum(row.latency_ns for row in rows)
+    took_ns = model_ns if model_ns is not None else sum(row.latency_ns or 0.0 for row in rows)
     if not least_ns:
         na["times_least"] = na.get("least_ns", "")
     return TheoreticalRow(
@@ -107,9 +114,8 @@ def _graph(of: Kernels, rows: list[TheoreticalRow]) -> list[str]:
     if graph is None:
         return []
     if graph.macs < 0:
-        return [f"multiply-adds of the model's own graph: n/a: {graph.macs_by}"] * bool(
-            graph.macs_by
-        )
+        why = f"multiply-adds of the model's own graph: n/a: {graph.macs_by}"
+        return [why] if graph.macs_by else []
     whole = f"{graph.macs:,} multiply-adds in the model's own graph ({graph.macs_by})"
     described = {run.index: run.batch_size for run in of.evidence.runs}.get(graph.run)
     if described and described != of.batch_size:
@@ -117,4 +123,8 @@ def _graph(of: Kernels, rows: list[TheoreticalRow]) -> list[str]:
     ran = sum(row.macs or 0 for row in rows)
     if not graph.macs:
         return [whole]
-    return [f"{whole}; the layers that ran account for {100 * ran / graph.macs:.2f} % of them"]
+    share = 100 * ran / graph.macs
+    padded = (
+        ": more than all, where channels are padded to a vector's width" if share > 100.5 else ""
+    )
+    return [f"{whole}; the layers that ran account for {share:.2f} % of them{padded}"]

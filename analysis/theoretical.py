@@ -3,7 +3,8 @@
 FLOPs are 2 x MAC for convolutions and matrix products: a multiplication and an addition each. Of
 other operators, those of Benanza's table (arXiv 1911.06922): an element-wise one counts one a
 result's element, batch normalisation two, softmax three (and, by the same counting, layer
-normalisation five). Operators that only move data compute nothing. What has no rule, or lacks a
+normalisation five); pooling and reductions count one an element that goes in, which is less than
+their table has, because a profile does not tell the window. Operators that only move data compute nothing. What has no rule, or lacks a
 shape, is None with the reason, never 0.
 """
 
@@ -87,6 +88,8 @@ def bytes_of(
     A matrix product's weights that were packed when the model was opened are no input any more:
     they are counted by the sizes of what goes in and comes out.
     """
+    if operator.startswith("aten::") and plain(operator) in VIEWS:
+        return 0  # PyTorch makes another description of the same memory
     sizes = [_size(tensor) for tensor in (*inputs, *outputs)]
     if not inputs or not outputs or None in sizes:
         return None
@@ -210,12 +213,18 @@ def _words(text: str) -> list[str]:
 MOVES = frozenset(
     _words(
         """reshape flatten squeeze unsqueeze concat concatv2 cat transpose permute t view
-        _unsafe_view expand expand_as contiguous clone copy to _to_copy cast identity slice split splitv gather
-        gatherv2 embedding index_select select narrow stack pack unpack chunk pad padv2 constant
-        constantofshape shape dropout reorderinput reorderoutput detach alias as_strided
-        strided_slice stridedslice expanddims tile noop unfold empty empty_like zeros ones arange
-        _reshape_alias lift_fresh memcpyfromhost memcpytohost depthtospace spacetodepth reorder
-        const readvariableop placeholder arg retval _arg _retval"""
+        _unsafe_view expand expand_as contiguous clone copy to _to_copy cast identity slice
+        split splitv gather gatherv2 embedding index_select select narrow stack pack unpack
+        chunk pad padv2 constant constantofshape shape dropout reorderinput reorderoutput detach
+        alias as_strided strided_slice stridedslice expanddims tile noop unfold empty empty_like
+        zeros ones arange _reshape_alias lift_fresh memcpyfromhost memcpytohost depthtospace
+        spacetodepth reorder const readvariableop placeholder arg retval _arg _retval"""
+    )
+)
+VIEWS = frozenset(
+    _words(
+        """view _unsafe_view expand expand_as permute t transpose slice select narrow squeeze
+        unsqueeze detach alias as_strided _reshape_alias unfold split chunk dropout identity"""
     )
 )
 ONCE = _words(
@@ -223,7 +232,7 @@ ONCE = _words(
     div realdiv neg abs sqrt rsqrt reciprocal pow exp log erf sigmoid tanh hardsigmoid hardswish
     elu selu gelu fastgelu quickgelu silu softplus min max minimum maximum biasadd floor ceil round
     where equal greater less not and or threshold cos sin quantizelinear dequantizelinear biasgelu
-    bias_add swish square masked_fill bitwise_not"""
+    bias_add swish square masked_fill bitwise_not lrn eq ne gt lt ge le"""
 )
 NORMALISED = _words(
     """batchnormalization batch_norm native_batch_norm fusedbatchnorm fusedbatchnormv3
@@ -239,8 +248,9 @@ EACH_RESULT: Mapping[str, int] = {
 }
 EACH_INPUT = frozenset(
     _words(
-        """globalaveragepool globalmaxpool adaptive_avg_pool2d adaptive_avg_pool1d reducemean
-        reducesum reducemax reducemin mean sum amax amin argmax argmin"""
+        """globalaveragepool globalmaxpool maxpool averagepool avgpool max_pool1d max_pool2d
+        avg_pool2d adaptive_avg_pool2d adaptive_avg_pool1d reducemean
+        reducesum reducemax reducemin mean sum amax amin argmax argmin all any is_nonzero"""
     )
 )
 _TENSORFLOW = {"conv2d": "tf_conv2d", "conv3d": "tf_conv3d"}

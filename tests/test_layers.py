@@ -40,7 +40,7 @@ WORKER_HOMES = {
 }
 # A framework's library is known to its own modules; what else one needs, it imports in a function.
 FRAMEWORKS = {
-    "onnxruntime": {"onnxruntime"},
+    "onnxruntime": {"onnxruntime", "onnx"},
     "pytorch": {"torch", "safetensors"},
     "tensorflow": {"tensorflow", "keras", "google", "ai_edge_litert"},
     "mxnet": {"mxnet"},

@@ -117,7 +117,7 @@ class JobRun:
         with progress(self.say, run.index, "profile", run.queries, times):
             self._add_predicts(run, times, run_span)
             if self.trace.records(FRAMEWORK):
-                self._add_layers(run, model, times, unmeasured + run.warmup)
+                self._add_layers(run, model, times, unmeasured + run.warmup, batches[0])
         self.trace.flush()
 
     def _loop(self, run: Run, predicting: Predicting, phase: str, times: Times) -> None:
@@ -167,7 +167,9 @@ class JobRun:
         for _ in self.trace.add_calls("predict", times, run.batch_size, run_span):
             self._check()
 
-    def _add_layers(self, run: Run, model: Opened, times: Times, warmup_count: int) -> None:
+    def _add_layers(
+        self, run: Run, model: Opened, times: Times, warmup_count: int, batch: Batch | None = None
+    ) -> None:
         read = getattr(model.plugin, "layers", None)
         if read is None:
             text = f"the framework module {self.job.framework} reads no layers back"
@@ -177,7 +179,9 @@ class JobRun:
         layers = read(model.handle, starts_ns, _as_numbers(times.durations_ns), warmup_count)
         if not self.graph_said:
             self.graph_said = True
-            self.say({"said": "graph", "run": run.index, "layers": layers.table})
+            macs, by = _multiply_adds(model, batch)
+            graph = {"said": "graph", "run": run.index, "layers": layers.table}
+            self.say({**graph, "macs": macs, "macs_by": by})
         self.trace.lose(layers.lost)
         if layers.reason:
             partly = "in part: " if len(layers.layer) else ""
@@ -211,6 +215,18 @@ class JobRun:
     def _check(self) -> None:
         if self.cancelled.is_set():
             raise Cancelled
+
+
+def _multiply_adds(model: Opened, batch: Batch | None) -> tuple[int, str]:
+    """Those of one call, where the framework counts them; -1 and why not elsewhere."""
+    count = getattr(model.plugin, "multiply_adds", None)
+    if count is None or batch is None:
+        return -1, "the framework module counts none" if count is None else ""
+    try:
+        macs, by = count(model.handle, batch)
+    except Exception as error:  # counting is not what was asked for
+        return -1, f"counting failed: {type(error).__name__}: {error}"
+    return int(macs), str(by)
 
 
 def _as_numbers(times_ns: array[int]) -> np.ndarray:
