@@ -4,8 +4,8 @@ FLOPs are 2 x MAC for convolutions and matrix products: a multiplication and an 
 other operators, those of Benanza's table (arXiv 1911.06922): an element-wise one counts one a
 result's element, batch normalisation two, softmax three (and, by the same counting, layer
 normalisation five); pooling and reductions count one an element that goes in, which is less than
-their table has, because a profile does not tell the window. Operators that only move data compute nothing. What has no rule, or lacks a
-shape, is None with the reason, never 0.
+their table has, because a profile does not tell the window. Operators that only move data compute
+nothing. What has no rule, or lacks a shape, is None with the reason, never 0.
 """
 
 from __future__ import annotations

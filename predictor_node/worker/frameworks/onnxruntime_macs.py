@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 PRODUCTS = (
@@ -16,6 +18,9 @@ PRODUCTS = (
 )
 UNCOUNTED = ("Einsum", "LSTM", "GRU", "RNN", "Attention", "If", "Loop", "Scan")
 QLINEAR_WEIGHTS = 3
+UNKNOWN_SHAPE = "no shape can be inferred"
+MOST_BYTES = 512 << 20
+"""Of a model that is opened once more to have its constants folded."""
 
 
 def multiply_adds(path: str, inputs: Mapping[str, Sequence[int]]) -> tuple[int, str]:
@@ -25,10 +30,30 @@ def multiply_adds(path: str, inputs: Mapping[str, Sequence[int]]) -> tuple[int, 
     except ImportError:
         return -1, "the package onnx is not installed in the model's environment"
     counted, by = _count(onnx.load(path, load_external_data=False), inputs)
-    if counted < 0:
-        # Sizes that are constants of the graph (of a Pad, say) may lie among the weights.
-        counted, by = _count(onnx.load(path), inputs)
+    if counted < 0 and by.startswith(UNKNOWN_SHAPE) and _size(path) <= MOST_BYTES:
+        # A Pad, say, whose sizes a part of the graph computes: constants, once they are folded.
+        counted, by = _count(_folded(path), inputs)
+        by += ", after ONNX Runtime folded constants"
     return counted, by
+
+
+def _size(path: str) -> int:
+    """Of the graph and of the weights beside it."""
+    return sum(each.stat().st_size for each in Path(path).parent.iterdir() if each.is_file())
+
+
+def _folded(path: str) -> Any:
+    """The graph after ONNX Runtime's basic optimisations, which keep what is multiplied."""
+    import onnx
+    import onnxruntime
+
+    with TemporaryDirectory(prefix="mlms-") as folder:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnx.load(options.optimized_model_filepath)
 
 
 def _count(model: Any, inputs: Mapping[str, Sequence[int]]) -> tuple[int, str]:
@@ -50,7 +75,7 @@ def _count(model: Any, inputs: Mapping[str, Sequence[int]]) -> tuple[int, str]:
         if node.op_type in PRODUCTS:
             counted = _product(node, shapes)
             if counted is None:
-                return -1, f"onnx {onnx.__version__} infers no shape around {node.name}"
+                return -1, f"{UNKNOWN_SHAPE} around {node.name} (onnx {onnx.__version__})"
             total += counted
     return total, f"onnx {onnx.__version__}, shape inference"
 
