@@ -71,7 +71,7 @@ def chosen(what: str) -> list[str]:
         number = part.upper() if part.upper() in ANALYSES else names.get(part.lower(), "")
         if not number:
             known = [*ANALYSES, *(name for name in names if name not in ANALYSES), "all"]
-            raise UnknownNameError("analysis", part, known)
+            raise UnknownNameError("analysis", part, known, f"(there is: {', '.join(known)})")
         found.append(number)
     if not found:
         raise InputError(f"no analysis is named; there are {', '.join(ANALYSES)} and all")

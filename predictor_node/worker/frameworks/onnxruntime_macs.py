@@ -53,7 +53,7 @@ def _folded(path: str) -> Any:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
         onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return onnx.load(options.optimized_model_filepath)
+        return onnx.load(options.optimized_model_filepath, load_external_data=False)
 
 
 def _count(model: Any, inputs: Mapping[str, Sequence[int]]) -> tuple[int, str]:
