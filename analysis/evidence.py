@@ -7,11 +7,12 @@ run that counted. Times are trimmed means over a run's queries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,6 +67,8 @@ class Evidence:
         opened = [fact for fact in _all(facts, ModelOpened) if fact.job_id == own]
         self.settings = opened[0].settings if opened else {}
         self.finished = bool(_all(facts, EvaluationFinished))
+        self.tables: dict[int, Any] = {}
+        """What layer_table found, by batch size: several analyses ask for the same."""
         self._timeline = timeline
         self._ceilings = list(ceilings)
 
@@ -162,6 +165,27 @@ class Evidence:
         return [run.index for run in self.runs if run.batch_size == batch_size] or [0]
 
 
+class Known(msgspec.Struct, gc=False):
+    """Those tags that tell what a span is."""
+
+    index: Any = -1
+    kind: Any = ""
+    category: Any = ""
+    library: Any = ""
+    implementation: Any = ""
+    counters: Any = None
+
+
+_decode_known = msgspec.msgpack.Decoder(Known).decode
+
+
+def _known(raw: bytes) -> Known:
+    try:
+        return _decode_known(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Known()
+
+
 @dataclass(eq=False)
 class Spans:
     """The columns of a timeline with what lies above each span, computed once."""
@@ -174,9 +198,28 @@ class Spans:
         return parents_of(self.timeline)
 
     @cached_property
+    def known(self) -> list[Known]:
+        """Each distinct tag map, by `tags_index`: a recording has as many as it has spans."""
+        return [_known(raw) for raw in self.timeline.tags]
+
+    def tags(self, row: int) -> dict[str, Any]:
+        """All tags of one span."""
+        raw = self.timeline.tags[int(self.timeline.tags_index[row])]
+        try:
+            found = msgspec.msgpack.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return {}
+        return {str(key): value for key, value in found.items()} if found else {}
+
+    def tagged(self, test: Callable[[Known], bool]) -> NDArray[np.bool_]:
+        """Which spans have tags that pass."""
+        passed = np.array([test(known) for known in self.known] or [False], bool)
+        return passed[self.timeline.tags_index]
+
+    @cached_property
     def number(self) -> NDArray[np.int64]:
         """For each span its layer's index, or -1: as frameworks and readers tag layers."""
-        found = [tags.get("index", -1) for tags in self.timeline.tag_maps]
+        found = [known.index for known in self.known]
         whole = [n if isinstance(n, int) and not isinstance(n, bool) else -1 for n in found]
         numbers = np.array(whole or [-1], np.int64)[self.timeline.tags_index]
         return np.where(self.timeline.level == FRAMEWORK, numbers, -1)

@@ -104,17 +104,12 @@ def _na(flops_why: str, moved: float | None) -> dict[str, str]:
 
 def _kinds(spans: Spans) -> dict[Of, NDArray[np.bool_]]:
     """Which spans are what, in order of preference."""
-    timeline = spans.timeline
-    maps = timeline.tag_maps
-
-    def tagged(test: Any) -> NDArray[np.bool_]:
-        return np.array([test(tags) for tags in maps] or [False], bool)[timeline.tags_index]
-
+    timeline, tagged = spans.timeline, spans.tagged
     library = timeline.level == LIBRARY
-    kernel = library & tagged(lambda t: "kernel" in (t.get("kind"), t.get("category")))
-    counted = tagged(lambda t: isinstance(t.get("counters"), dict))
+    kernel = library & tagged(lambda t: "kernel" in (t.kind, t.category))
+    counted = tagged(lambda t: isinstance(t.counters, dict))
     above = np.where(spans.parent >= 0, timeline.level[spans.parent], 0)
-    call = library & (above != LIBRARY) & tagged(lambda t: t.get("library") in ("onednn", "mkl"))
+    call = library & (above != LIBRARY) & tagged(lambda t: t.library in ("onednn", "mkl"))
     return {"kernel": kernel, "counted kernel": counted, "library call": call}
 
 
@@ -123,7 +118,7 @@ def _table(evidence: Evidence, rows: Rows, of: Of, batch_size: int) -> KernelTab
     assert spans is not None
     timeline = spans.timeline
     queries, count = spans.queries(rows)
-    labels, label = _labels(timeline, rows)
+    labels, label = _labels(spans, rows)
     layer_keys, layer = _layers(spans, rows)
     place = _places(queries, layer, label)
     first, ids = distinct(layer, label, place)
@@ -131,7 +126,7 @@ def _table(evidence: Evidence, rows: Rows, of: Of, batch_size: int) -> KernelTab
     counters = _counters(spans)
     kernels = []
     for at, latency_ns in zip(first.tolist(), times.tolist(), strict=True):
-        tags = timeline.tag_maps[int(timeline.tags_index[rows[at]])]
+        tags = spans.tags(int(rows[at]))
         plain = Kernel(
             name=labels[int(label[at])],
             layer=layer_keys[int(layer[at])],
@@ -153,9 +148,10 @@ def _table(evidence: Evidence, rows: Rows, of: Of, batch_size: int) -> KernelTab
     return KernelTable(of, run, batch_size, count, [kernels[i] for i in order])
 
 
-def _labels(timeline: Any, rows: Rows) -> tuple[list[str], NDArray[np.int64]]:
+def _labels(spans: Spans, rows: Rows) -> tuple[list[str], NDArray[np.int64]]:
     """What each is called: a library's call by its implementation too."""
-    implementations = [str(tags.get("implementation", "")) for tags in timeline.tag_maps]
+    timeline = spans.timeline
+    implementations = [str(known.implementation) for known in spans.known]
     known = {text: number for number, text in enumerate(dict.fromkeys(implementations))}
     of_tag = np.array([known[text] for text in implementations] or [0], np.int64)
     words = of_tag[timeline.tags_index[rows]]
@@ -201,13 +197,13 @@ def _counters(spans: Spans) -> dict[int, Mapping[str, Any]]:
     """Correlation id -> what was counted of that launch."""
     timeline = spans.timeline
     counted = {
-        number: tags["counters"]
-        for number, tags in enumerate(timeline.tag_maps)
-        if isinstance(tags.get("counters"), dict)
+        number: known.counters
+        for number, known in enumerate(spans.known)
+        if isinstance(known.counters, dict)
     }
     if not counted:
         return {}
-    has = np.zeros(len(timeline.tag_maps), bool)
+    has = np.zeros(len(timeline.tags), bool)
     has[list(counted)] = True
     rows = np.flatnonzero(has[timeline.tags_index] & (timeline.correlation_id != 0))
     ids, tags = timeline.correlation_id[rows].tolist(), timeline.tags_index[rows].tolist()

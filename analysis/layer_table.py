@@ -66,6 +66,13 @@ class LayerTable:
 
 def layer_table(evidence: Evidence, batch_size: int) -> LayerTable:
     """The numbered layers (or outermost framework spans) of this batch size, in order."""
+    if batch_size not in evidence.tables:
+        evidence.tables[batch_size] = _table(evidence, batch_size)
+    found: LayerTable = evidence.tables[batch_size]
+    return found
+
+
+def _table(evidence: Evidence, batch_size: int) -> LayerTable:
     spans = evidence.spans
     if spans is None:
         return LayerTable(-1, batch_size, 0, [])
@@ -79,7 +86,7 @@ def layer_table(evidence: Evidence, batch_size: int) -> LayerTable:
     layers = []
     for order, (at, latency_ns) in enumerate(zip(rows[first], times.tolist(), strict=True)):
         number = int(spans.number[at])
-        tags = timeline.tag_maps[int(timeline.tags_index[at])]
+        tags = spans.tags(int(at))
         name = timeline.names[int(timeline.name_index[at])]
         layers.append(_layer(evidence, (number, order, name), tags, latency_ns))
     layers.sort(key=lambda layer: layer.index)

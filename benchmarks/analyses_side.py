@@ -1,4 +1,8 @@
-"""python -m benchmarks.analyses_side COUNT: seconds and bytes of all analyses, as JSON."""
+"""python -m benchmarks.analyses_side COUNT TAGS: seconds and bytes of all analyses, as JSON.
+
+TAGS: `shared`, as a worker's layers and calls have them, or `own`: each span has others, as in a
+recording of a GPU.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +42,11 @@ FACT: dict[str, Any] = {
 LIBRARY = 4
 
 
-def evidence(count: int) -> tuple[list[Message], Timeline]:
+def evidence(count: int, own_tags: bool) -> tuple[list[Message], Timeline]:
     """A run at library level of so many spans, as the collector gives it back."""
     batches, durations_ns, spans = [], [], traced()
     for number in range(0, count, ROWS):
-        rows = [_told(span) for span in islice(spans, min(ROWS, count - number))]
+        rows = [_told(span, own_tags) for span in islice(spans, min(ROWS, count - number))]
         durations_ns += [row.duration_ns for row in rows if row.name == "predict"]
         batches.append(
             SpansRecorded(
@@ -91,16 +95,22 @@ def evidence(count: int) -> tuple[list[Message], Timeline]:
     return facts, assemble(batches, [])
 
 
-def _told(span: Span) -> Span:
+def _told(span: Span, own_tags: bool) -> Span:
     """A primitive with the tags that a library call has."""
+    own = {"number": span.span_id} if own_tags else {}
     if span.level != LIBRARY:
-        return span
-    tags = {**span.tags, "library": "onednn", "problem": "mb1_ic24oc24_ih56oh56kh3_iw56ow56kw3"}
+        return msgspec.structs.replace(span, tags={**span.tags, **own}) if own else span
+    tags = {
+        **span.tags,
+        **own,
+        "library": "onednn",
+        "problem": "mb1_ic24oc24_ih56oh56kh3_iw56ow56kw3",
+    }
     return msgspec.structs.replace(span, tags=tags)
 
 
-def main(count: int) -> None:
-    facts, timeline = evidence(count)
+def main(count: int, own_tags: bool) -> None:
+    facts, timeline = evidence(count, own_tags)
     began_s = time.perf_counter()
     asked, each, rows = asked_of(Evidence(facts, timeline)), {}, 0
     for number in FIFTEEN:
@@ -114,4 +124,4 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2] == "own")
