@@ -6,6 +6,7 @@ seen; a library's calls on a CPU; where a framework shows none of these, its lay
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -76,7 +77,7 @@ def kernel_table(evidence: Evidence, layers: LayerTable) -> KernelTable:
         for of, which in kinds.items():
             rows = spans.in_run(which, evidence.runs_of(batch_size))
             if len(rows):
-                return _table(evidence, rows, of, batch_size)
+                return _table(evidence, rows, of, layers)
     kernels = [
         Kernel(
             name=layer.operator,
@@ -113,13 +114,14 @@ def _kinds(spans: Spans) -> dict[Of, NDArray[np.bool_]]:
     return {"kernel": kernel, "counted kernel": counted, "library call": call}
 
 
-def _table(evidence: Evidence, rows: Rows, of: Of, batch_size: int) -> KernelTable:
+def _table(evidence: Evidence, rows: Rows, of: Of, layers: LayerTable) -> KernelTable:
     spans = evidence.spans
     assert spans is not None
     timeline = spans.timeline
     queries, count = spans.queries(rows)
     labels, label = _labels(spans, rows)
     layer_keys, layer = _layers(spans, rows)
+    layer_keys = _as_in(layers, layer_keys)
     place = _places(queries, layer, label)
     first, ids = distinct(layer, label, place)
     times = trimmed(per_query(ids, queries, timeline.duration_ns[rows].astype(float), count))
@@ -145,7 +147,7 @@ def _table(evidence: Evidence, rows: Rows, of: Of, batch_size: int) -> KernelTab
         key=lambda i: (last if kernels[i].layer == OUTSIDE else kernels[i].layer[0], i),
     )
     run = int(timeline.run[rows[0]])
-    return KernelTable(of, run, batch_size, count, [kernels[i] for i in order])
+    return KernelTable(of, run, layers.batch_size, count, [kernels[i] for i in order])
 
 
 def _labels(spans: Spans, rows: Rows) -> tuple[list[str], NDArray[np.int64]]:
@@ -176,6 +178,15 @@ def _layers(spans: Spans, rows: Rows) -> tuple[list[tuple[int, str]], NDArray[np
         for row in first.tolist()
     ]
     return keys, ids
+
+
+def _as_in(layers: LayerTable, keys: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The layers as the layers' own run numbers them: in another run TensorFlow's order of nodes
+    may be another, so where a number differs, a name that is one layer's alone decides."""
+    known = {layer.key for layer in layers.layers}
+    names = Counter(layer.name for layer in layers.layers)
+    by_name = {layer.name: layer.key for layer in layers.layers if names[layer.name] == 1}
+    return [key if key in known else by_name.get(key[1], key) for key in keys]
 
 
 def _places(

@@ -8,6 +8,15 @@ from analysis.kernel_table import Kernel
 from analysis.kernels import OUTSIDE_NAME, Kernels, moved, only_rated, renamed
 from analysis.layer_table import Layer
 
+LAUNCHED = (
+    "some layers only launch what runs after them: what is outside of their kernels is negative "
+    "there; --serialize makes each layer wait"
+)
+OTHER_RUN = (
+    "layers and calls are of two runs, the shallowest that has each: where a layer was slower in "
+    "the deeper one, what is outside of its calls is negative"
+)
+
 
 class LayerMetrics(Row, frozen=True, kw_only=True):
     """A12."""
@@ -22,7 +31,7 @@ class LayerMetrics(Row, frozen=True, kw_only=True):
 
 
 class LayerSplit(Row, frozen=True, kw_only=True):
-    """A13. gpu_ns + cpu_ns = layer_ns. asynchronous: kernels took longer than their layer.
+    """A13. gpu_ns + cpu_ns = layer_ns. asynchronous: its kernels took longer than the layer.
 
     On a CPU, kernels_ns is what library calls took, and outside_ns the framework's own part.
     """
@@ -99,10 +108,7 @@ def layer_split(of: Kernels) -> Answer:
         )
     answer = of.answer("A13", "layer-split", "GPU and CPU latency by layer", rows)
     if any(row.asynchronous for row in rows):
-        answer.notes.append(
-            "some layers only launch what runs after them: what is outside of their kernels is "
-            "negative there; --serialize makes each layer wait"
-        )
+        answer.notes.append(LAUNCHED if of.table.on_device else OTHER_RUN)
     return answer
 
 

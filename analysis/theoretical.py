@@ -88,8 +88,9 @@ def bytes_of(
     A matrix product's weights that were packed when the model was opened are no input any more:
     they are counted by the sizes of what goes in and comes out.
     """
-    if operator.startswith("aten::") and plain(operator) in VIEWS:
-        return 0  # PyTorch makes another description of the same memory
+    name = plain(operator)
+    if name in SAME_MEMORY or (operator.startswith("aten::") and name in VIEWS):
+        return 0  # another description of the same memory
     sizes = [_size(tensor) for tensor in (*inputs, *outputs)]
     if not inputs or not outputs or None in sizes:
         return None
@@ -227,6 +228,9 @@ VIEWS = frozenset(
         unsqueeze detach alias as_strided _reshape_alias unfold split chunk dropout identity"""
     )
 )
+SAME_MEMORY = frozenset(
+    _words("readvariableop const placeholder arg retval _arg _retval noop identity reshape flatten")
+) | frozenset(_words("squeeze unsqueeze expanddims"))
 ONCE = _words(
     """relu relu6 leakyrelu leaky_relu prelu clip clamp clamp_min hardtanh add addv2 sub rsub mul
     div realdiv neg abs sqrt rsqrt reciprocal pow exp log erf sigmoid tanh hardsigmoid hardswish

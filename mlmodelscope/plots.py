@@ -163,11 +163,13 @@ def _largest(
             labels.append(f"{len(rest)} others")
             values.append(sum(row[value] for row in rest) / scale)
             words.append("")
+        whole = [str(row[name]) for row in shown] + [""] * bool(rest)
         colors = [COLORS[1]] * len(shown) + ["#bbbbbb"] * bool(rest)
         made = go.Figure(
             go.Bar(
                 x=values[::-1], y=labels[::-1], text=words[::-1], orientation="h",
-                textposition="outside", cliponaxis=False, marker={"color": colors[::-1]},
+                hovertext=whole[::-1], textposition="outside", cliponaxis=False,
+                marker={"color": colors[::-1]},
             )
         )  # fmt: skip
         made.update_layout(height=200 + 22 * len(labels))

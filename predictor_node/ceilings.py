@@ -90,13 +90,16 @@ class Ceilings:
     async def _with(self, threads: int) -> list[Ceiling]:
         """A process of its own: a BLAS reads its number of threads once, when it is loaded."""
         variables = {**self._environment.variables(), **dict.fromkeys(THREADS, str(threads))}
-        process = await asyncio.create_subprocess_exec(
-            *self._environment.command("--ceilings", str(threads)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=variables,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._environment.command("--ceilings", str(threads)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=variables,
+            )
+        except OSError as exc:
+            raise NotMeasured(str(self._environment.not_startable(exc))) from exc
         try:
             out, err = await asyncio.wait_for(process.communicate(), MEASURE_S)
             return msgspec.convert(json.loads(out.splitlines()[-1]), list[Ceiling])
@@ -106,7 +109,7 @@ class Ceilings:
         except (ValueError, IndexError, msgspec.ValidationError) as exc:
             last = (err.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
             raise NotMeasured(
-                f"nothing was measured with {threads} threads: {last[-300:]}"
+                f"nothing was measured with {threads} thread(s): {last[-300:]}"
             ) from exc
         finally:
             if process.returncode is None:

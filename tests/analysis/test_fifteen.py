@@ -161,6 +161,25 @@ def test_gpu_and_cpu_add_up_to_the_layer(small: Evidence) -> None:
     ]
 
 
+def test_another_run_may_number_the_layers_differently(small: Evidence) -> None:
+    """As TensorFlow does: a name that is one layer's alone decides."""
+    moved = lv.leveled()
+    moved._timeline = lv.timeline_of(
+        {
+            0: lv.spans_of(0, lv.MODEL),
+            1: lv.spans_of(1, lv.FRAMEWORK, 1.2),
+            2: [renumbered(span) for span in lv.spans_of(2, lv.LIBRARY, 2.0)],
+        }
+    )
+    for number in ("A8", "A11", "A13"):
+        assert ask(moved, number) == ask(small, number)
+
+
+def renumbered(span: Any) -> Any:
+    tags = {**span.tags, "index": 1 - span.tags["index"]} if "index" in span.tags else span.tags
+    return msgspec.structs.replace(span, tags=tags)
+
+
 def test_kernels_that_outlast_their_layer_are_said_to() -> None:
     slow = lv.leveled()
     lv.KERNELS["relu"].append(("copy", 9.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0))
