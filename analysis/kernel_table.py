@@ -118,36 +118,74 @@ def _table(evidence: Evidence, rows: Rows, of: Of, layers: LayerTable) -> Kernel
     spans = evidence.spans
     assert spans is not None
     timeline = spans.timeline
-    queries, count = spans.queries(rows)
-    labels, label = _labels(spans, rows)
-    layer_keys, layer = _layers(spans, rows)
-    layer_keys = _as_in(layers, layer_keys)
-    place = _places(queries, layer, label)
-    first, ids = distinct(layer, label, place)
-    times = trimmed(per_query(ids, queries, timeline.duration_ns[rows].astype(float), count))
+    found = _identify(spans, rows, layers)
+    took_ns = timeline.duration_ns[rows].astype(float)
+    times = trimmed(per_query(found.ids, found.queries, took_ns, found.count))
+    elsewhere = _counted_elsewhere(evidence, layers) if of == "kernel" else {}
     counters = _counters(spans)
     kernels = []
-    for at, latency_ns in zip(first.tolist(), times.tolist(), strict=True):
+    for at, known_by, latency_ns in zip(found.first, found.keys, times.tolist(), strict=True):
         tags = spans.tags(int(rows[at]))
-        plain = Kernel(
-            name=labels[int(label[at])],
-            layer=layer_keys[int(layer[at])],
-            place=int(place[at]),
-            latency_ns=None if of == "counted kernel" and "times" in tags else latency_ns,
-        )
+        layer, name, place = known_by
+        untimed = of == "counted kernel" and "times" in tags
+        plain = Kernel(name, layer, place, None if untimed else latency_ns)
         if of == "library call":
             kernels.append(_of_call(plain, timeline.names[timeline.name_index[rows[at]]], tags))
         else:
             correlation = int(timeline.correlation_id[rows[at]])
-            found = tags.get("counters") or counters.get(correlation)
-            kernels.append(_of_device(plain, tags, found))
+            counted = tags.get("counters") or counters.get(correlation) or elsewhere.get(known_by)
+            kernels.append(_of_device(plain, tags, counted))
     last = len(spans.timeline)  # what is in no layer stands at the end
     order = sorted(
         range(len(kernels)),
         key=lambda i: (last if kernels[i].layer == OUTSIDE else kernels[i].layer[0], i),
     )
     run = int(timeline.run[rows[0]])
-    return KernelTable(of, run, layers.batch_size, count, [kernels[i] for i in order])
+    return KernelTable(of, run, layers.batch_size, found.count, [kernels[i] for i in order])
+
+
+KnownBy = tuple[tuple[int, str], str, int]
+"""A kernel's layer, name and place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """Which kernel each of some spans is, in which query. first: a span of each kernel."""
+
+    first: list[int]
+    keys: list[KnownBy]
+    ids: NDArray[np.int64]
+    queries: NDArray[np.int64]
+    count: int
+
+
+def _identify(spans: Spans, rows: Rows, layers: LayerTable) -> Identified:
+    queries, count = spans.queries(rows)
+    labels, label = _labels(spans, rows)
+    layer_keys, layer = _layers(spans, rows)
+    layer_keys = _as_in(layers, layer_keys)
+    place = _places(queries, layer, label)
+    first, ids = distinct(layer, label, place)
+    keys = [
+        (layer_keys[int(layer[at])], labels[int(label[at])], int(place[at]))
+        for at in first.tolist()
+    ]
+    return Identified(first.tolist(), keys, ids, queries, count)
+
+
+def _counted_elsewhere(evidence: Evidence, layers: LayerTable) -> dict[KnownBy, Mapping[str, Any]]:
+    """What a run of its own counted of each kernel: counting hides the times, so it has one."""
+    spans = evidence.spans
+    assert spans is not None
+    which = spans.tagged(lambda t: isinstance(t.counters, dict))
+    rows = spans.in_run(which, evidence.runs_of(layers.batch_size))
+    if not len(rows):
+        return {}
+    found = _identify(spans, rows, layers)
+    numbers = spans.timeline.tags_index[rows[found.first]].tolist()
+    return {
+        key: spans.known[number].counters for key, number in zip(found.keys, numbers, strict=True)
+    }
 
 
 def _labels(spans: Spans, rows: Rows) -> tuple[list[str], NDArray[np.int64]]:

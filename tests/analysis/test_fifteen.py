@@ -175,6 +175,26 @@ def test_another_run_may_number_the_layers_differently(small: Evidence) -> None:
         assert ask(moved, number) == ask(small, number)
 
 
+def test_counters_may_be_of_a_run_of_their_own(small: Evidence) -> None:
+    """Counting runs each kernel several times: its run has launches and counts, and no times."""
+    apart, level = lv.leveled(), lv.HARDWARE
+    timed = [span for span in lv.spans_of(2, lv.LIBRARY, 2.0) if span.level != level]
+    counted = [
+        msgspec.structs.replace(span, tags={**span.tags, "times": "of the launch"})
+        if span.level == level
+        else span
+        for span in lv.spans_of(3, lv.LIBRARY, 9.0)
+        if span.tags.get("kind") != "kernel"
+    ]
+    runs = {0: lv.spans_of(0, lv.MODEL), 1: lv.spans_of(1, lv.FRAMEWORK, 1.2), 2: timed, 3: counted}
+    assert apart.started
+    more = Run(index=3, batch_size=1, level="hardware", queries=2, warmup=0)
+    apart.started = msgspec.structs.replace(apart.started, runs=[*apart.runs, more])
+    apart._timeline = lv.timeline_of(runs)
+    for number in ("A8", "A10", "A11", "A12", "A13", "A14"):
+        assert ask(apart, number) == ask(small, number), number
+
+
 def renumbered(span: Any) -> Any:
     tags = {**span.tags, "index": 1 - span.tags["index"]} if "index" in span.tags else span.tags
     return msgspec.structs.replace(span, tags=tags)
