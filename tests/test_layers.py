@@ -85,7 +85,6 @@ HOMES = {
     },
     "pycocotools": {"analysis/detection.py"},
     "plotly": {f"mlmodelscope/{name}.py" for name in ("plots", "plots_roofline", "analyses")},
-    "onnx": {f"{WORKER}/frameworks/onnxruntime_macs.py"},
     "uvloop": {"bus/loop.py"},
     **WORKER_HOMES,
     "pynvml": {"predictor_node/capabilities.py", f"{WORKER}/profilers/nvml.py"},
