@@ -52,6 +52,8 @@ class JobRun:
         self.feeding = Feeding(job)
         self.items: list[Fed] = []
         self.graph_said = False
+        self.counting = (0, 0)
+        """The peak of memory before and after multiply-adds were counted, which is no run's."""
 
     def run(self) -> None:
         job = self.job
@@ -179,7 +181,9 @@ class JobRun:
         layers = read(model.handle, starts_ns, _as_numbers(times.durations_ns), warmup_count)
         if not self.graph_said:
             self.graph_said = True
+            before = peak_memory()
             macs, by = _multiply_adds(model, batch)
+            self.counting = (before, peak_memory())
             graph = {"said": "graph", "run": run.index, "layers": layers.table}
             self.say({**graph, "macs": macs, "macs_by": by})
         self.trace.lose(layers.lost)
@@ -199,14 +203,14 @@ class JobRun:
 
     def _finish(self) -> None:
         self.trace.flush()
-        # Of the process's whole life: the operating system keeps no peak of a part of it.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before, after = self.counting
+        peak = peak_memory()
         self.say(
             {
                 "said": "finished",
                 "spans": dict(self.trace.emitted),
                 "lost": self.trace.lost,
-                "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
+                "peak_memory_bytes": before if after and peak == after else peak,
                 "clock": self.trace.clock.report(),
                 "unavailable": {**self.profiling.unavailable(), **self.unavailable},
             }
@@ -215,6 +219,12 @@ class JobRun:
     def _check(self) -> None:
         if self.cancelled.is_set():
             raise Cancelled
+
+
+def peak_memory() -> int:
+    """Of the process's whole life: the operating system keeps no peak of a part of it."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _multiply_adds(model: Opened, batch: Batch | None) -> tuple[int, str]:

@@ -19,7 +19,7 @@ PRODUCTS = (
 UNCOUNTED = ("Einsum", "LSTM", "GRU", "RNN", "Attention", "If", "Loop", "Scan")
 QLINEAR_WEIGHTS = 3
 UNKNOWN_SHAPE = "no shape can be inferred"
-MOST_BYTES = 512 << 20
+MOST_BYTES = 256 << 20
 """Of a model that is opened once more to have its constants folded."""
 
 
