@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,10 @@ log = logging.getLogger(__name__)
 
 MEASURE_S = 180.0
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+Alone = Callable[[], AbstractAsyncContextManager[bool]]
+"""Has the machine while its block runs; False: the node stops, and has it not."""
 
 
 class NotMeasured(MLModelScopeError):
@@ -35,17 +40,17 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ceilings:
-    """One node's ceilings. device: held by whoever measures; told: called with new ones."""
+    """One node's ceilings. alone: has the machine; told: called with new ones."""
 
     def __init__(
         self,
         node_id: str,
         environment: Environment,
-        device: asyncio.Lock,
+        alone: Alone,
         path: Path,
         told: Callable[[list[Ceiling]], Awaitable[None]],
     ) -> None:
-        self._node_id, self._environment, self._device = node_id, environment, device
+        self._node_id, self._environment, self._alone = node_id, environment, alone
         self._path, self._told = path, told
         self._cpu, self._cores = "", 0
 
@@ -67,16 +72,16 @@ class Ceilings:
         if found:
             return CeilingsMeasured(node_id=self._node_id, ceilings=found, measured=False)
         try:
-            await asyncio.wait_for(self._device.acquire(), request.timeout_s)
+            async with AsyncExitStack() as stack:
+                turn = stack.enter_async_context(self._alone())
+                if not await asyncio.wait_for(turn, request.timeout_s):
+                    return Refused(kind="node_lost", text=f"{self._node_id} is being stopped")
+                found = await self._measure()
         except TimeoutError:
             text = f"{self._node_id} was at other work for {request.timeout_s:g} s: ask again later"
             return Refused(kind="busy", text=text)
-        try:
-            found = await self._measure()
         except NotMeasured as exc:
             return Refused(kind=exc.kind, text=str(exc))
-        finally:
-            self._device.release()
         self._keep(found)
         await self._told(found)
         return CeilingsMeasured(node_id=self._node_id, ceilings=found)

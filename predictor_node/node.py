@@ -13,6 +13,8 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -112,7 +114,13 @@ class Node(Service):
         self._experience = Experience(self.node_id)
         kept = self._folder / "ceilings.json"
         usual = self._environments[DEFAULT]
-        self._ceilings = Ceilings(self.node_id, usual, self._device, kept, self._new_ceilings)
+        self._ceilings = Ceilings(
+            self.node_id,
+            usual,
+            self._alone,
+            kept,
+            self._new_ceilings,
+        )
         self._watched = ClockWatch(bus)
         spill_bytes = read_size(settings.spill_limit, "MLMS_SPILL_LIMIT")
         self._spill = Spill(self._folder / "spill", spill_bytes, self.counters)
@@ -224,6 +232,12 @@ class Node(Service):
         await self._nodes.put(self.node_id, self._announced)
         await self._alive.put(self.node_id, self._heartbeat())
         self._announced_s = time.monotonic()
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[bool]:
+        """The machine to ourselves: neither this node nor another of the host measures on it."""
+        async with self._leases.held("cpu", "ceilings") as ours, self._device:
+            yield ours
 
     async def _new_ceilings(self, ceilings: list[Ceiling]) -> None:
         """From now on they are in the announcement, and so in every record."""

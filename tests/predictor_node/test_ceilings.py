@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,27 @@ def told() -> list[list[Ceiling]]:
 
 
 @pytest.fixture
-def make(tmp_path: Path, told: list[list[Ceiling]]) -> Make:
+def other_work() -> asyncio.Lock:
+    return asyncio.Lock()
+
+
+@pytest.fixture
+def make(tmp_path: Path, told: list[list[Ceiling]], other_work: asyncio.Lock) -> Make:
+    @asynccontextmanager
+    async def alone() -> AsyncIterator[bool]:
+        async with other_work:
+            yield True
+
     async def hear(ceilings: list[Ceiling]) -> None:
         told.append(ceilings)
 
     def made(cores: int = 1, **environment: str) -> Ceilings:
         ceilings = Ceilings(
-            "n1", Environment(**environment), asyncio.Lock(), tmp_path / "n1" / "kept.json", hear
+            "n1",
+            Environment(**environment),
+            alone,
+            tmp_path / "n1" / "kept.json",
+            hear,
         )
         ceilings.known("A CPU", cores)
         return ceilings
@@ -75,9 +90,9 @@ def test_another_processor_knows_nothing_of_it(make: Make, tmp_path: Path) -> No
     assert not ceilings.known("A CPU", 1)
 
 
-async def test_a_node_at_other_work_says_so(make: Make) -> None:
+async def test_a_node_at_other_work_says_so(make: Make, other_work: asyncio.Lock) -> None:
     ceilings = make()
-    async with ceilings._device:
+    async with other_work:
         answer = await refused(ceilings, MeasureCeilings(timeout_s=0.05))
     assert answer.kind == "busy" and "n1 was at other work for 0.05 s" in answer.text
 
