@@ -38,7 +38,7 @@ class CoverageRow(msgspec.Struct, frozen=True, kw_only=True):
 def reconcile(timeline: Timeline) -> list[CoverageRow]:
     """For each run with layers, their sum against the predicts', their calls' against theirs."""
     model, framework, library = (LEVELS.index(level) for level in ("model", "framework", "library"))
-    parent = _parents(timeline)
+    parent = parents_of(timeline)
     level, took_ns, run = timeline.level, timeline.duration_ns, timeline.run
     outer = np.where(parent >= 0, level[parent], 0)
     predict = _named(timeline, "predict") & (level == model)
@@ -71,7 +71,7 @@ def reconcile(timeline: Timeline) -> list[CoverageRow]:
     return rows
 
 
-def _parents(timeline: Timeline) -> NDArray[np.intp]:
+def parents_of(timeline: Timeline) -> NDArray[np.intp]:
     """For each span the row of its parent, or -1."""
     if not len(timeline):
         return np.zeros(0, np.intp)

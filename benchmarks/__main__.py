@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from benchmarks import (
     accuracy,
+    analyses,
     assembly,
     cold,
     environment,
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[Result]]] = {
     "cold": cold.run,
     "spans": spans.run,
     "assembly": assembly.run,
+    "analyses": analyses.run,
     "soak": soak.run,
     "preprocess": preprocess.run,
     "resolve": resolve.run,

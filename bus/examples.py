@@ -8,6 +8,8 @@ from bus import codec
 from bus.messages import (
     Accepted,
     Cancel,
+    Ceiling,
+    CeilingsMeasured,
     ClassScore,
     Clock,
     ClockRead,
@@ -54,6 +56,7 @@ from bus.messages import (
     ListNodes,
     ListQueue,
     Manifest,
+    MeasureCeilings,
     Message,
     MetricsRecorded,
     Misfit,
@@ -446,6 +449,21 @@ EXAMPLES: dict[type[Message], Message] = {
         Predicted(predictions=[_prediction], duration_ns=8_000_000, preprocess_ns=2_000_000),
         PredictFailed(kind="busy", text="node-1 was measuring for 30 s: ask again later"),
         Close(handle=HANDLE),
+        MeasureCeilings(),
+        CeilingsMeasured(
+            node_id="node-1",
+            ceilings=[
+                Ceiling(
+                    kind="compute",
+                    dtype="float32",
+                    value=88.5,
+                    unit="GFLOP/s",
+                    how="numpy 2.4.6, OpenBLAS: matrix product of 1,024 x 1,024",
+                    at_ns=AT_NS,
+                ),
+                Ceiling(kind="memory", value=11.2, unit="GB/s", how="triad", at_ns=AT_NS),
+            ],
+        ),
         Undecodable(text="Object missing required field `evaluation_id`"),
         Failed(kind="store", text="MongoDB at mongodb://10.0.0.6:27017 does not answer"),
     )

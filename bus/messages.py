@@ -113,6 +113,21 @@ class Clock(Struct, frozen=True, kw_only=True):
     at_ns: int = 0
 
 
+class Ceiling(Struct, frozen=True, kw_only=True):
+    """What a machine was measured to do at most. kind: compute (GFLOP/s) or memory (GB/s).
+
+    dtype: of compute; threads: so many at once. how: by which micro-benchmark.
+    """
+
+    kind: str
+    value: float
+    unit: str
+    dtype: str = ""
+    threads: int = 1
+    how: str = ""
+    at_ns: int = 0
+
+
 class NodeAnnounced(Message, frozen=True, kw_only=True):
     """A predictor node says what it can do. Kept in the bucket mlms_nodes, written on change."""
 
@@ -149,6 +164,8 @@ class NodeAnnounced(Message, frozen=True, kw_only=True):
     distribution: str = ""
     """The operating system's name and version: debian 12."""
     kernel: str = ""
+    ceilings: list[Ceiling] = []
+    """What was measured here when somebody asked (MeasureCeilings); none until then."""
 
 
 class NodeAlive(Message, frozen=True, kw_only=True):
@@ -954,10 +971,16 @@ class LayerDescribed(Struct, frozen=True, kw_only=True):
 
 
 class GraphDescribed(Fact, frozen=True, kw_only=True):
-    """The graph that really ran, after the framework's own optimisations; once a job."""
+    """The graph that really ran, after the framework's own optimisations; once a job.
+
+    macs: multiply-adds of one predict of that run, counted on the model's own graph before these;
+    -1: not counted. macs_by: by what they were counted, or why they were not.
+    """
 
     run: int
     layers: list[LayerDescribed]
+    macs: int = -1
+    macs_by: str = ""
 
 
 class JobFinished(Fact, frozen=True, kw_only=True):
@@ -1328,6 +1351,29 @@ class Close(Message, frozen=True, kw_only=True):
     handle: str
 
 
+# ------------------------------------------------------------------ what a machine can do
+
+
+class MeasureCeilings(Message, frozen=True, kw_only=True):
+    """What can your machine do at most? To one node, on `node.<node>.ceilings`.
+
+    Answered by CeilingsMeasured or Refused (kind `busy`: it measured or predicted for timeout_s).
+    What was measured before is told again, unless `again`.
+    """
+
+    again: bool = False
+    timeout_s: float = 60.0
+
+
+class CeilingsMeasured(Message, frozen=True, kw_only=True):
+    """What the node's machine can do; from now on in its announcement, and so in every record."""
+
+    node_id: str
+    ceilings: list[Ceiling]
+    measured: bool = True
+    """False: told from what was measured before."""
+
+
 class Undecodable(Message, frozen=True, kw_only=True):
     """A request that could not be read: the answer to bytes that are no message of ours."""
 
@@ -1400,6 +1446,8 @@ MESSAGES: tuple[type[Message], ...] = (
     Predicted,
     PredictFailed,
     Close,
+    MeasureCeilings,
+    CeilingsMeasured,
     Undecodable,
     Failed,
 )

@@ -27,6 +27,7 @@ from bus.messages import (
     ListModels,
     ListNodes,
     ListQueue,
+    MeasureCeilings,
     Message,
     MetricsRecorded,
     Models,
@@ -130,5 +131,6 @@ ROUTES: tuple[Route, ...] = (
     _told(OpenHere, "coordinator", s.open_on("<node>"), "Opened", "Refused"),
     _told(Predict, "client", s.predict_on("<node>"), "Predicted", "PredictFailed"),
     _told(Close, "client", s.close_on("<node>"), "Done"),
+    _told(MeasureCeilings, "client", s.ceilings_on("<node>"), "CeilingsMeasured", "Refused"),
 )
 """In the order in which one evaluation meets them; then a model that is held warm."""

@@ -90,6 +90,11 @@ def close_on(node_id: str) -> str:
     return f"{ROOT}.node.{node_id}.close"
 
 
+def ceilings_on(node_id: str) -> str:
+    """Where one node is asked what its machine can do at most."""
+    return f"{ROOT}.node.{node_id}.ceilings"
+
+
 def fact(sender: str, user: str, evaluation_id: str, kind: str) -> str:
     """Where a fact of one evaluation is told; the sender is a node's id or `coordinator`."""
     return f"{ROOT}.fact.{sender}.{token(user)}.{evaluation_id}.{kind}"

@@ -11,11 +11,11 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
+from mlmodelscope import cli_analyze, cli_secrets, cli_zoo
 from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
-from mlmodelscope import cli_secrets, cli_zoo
 from mlmodelscope import cli_services as services
 from mlmodelscope import cli_timelines as timelines
 from mlmodelscope.asked import Asked, read_settings
@@ -285,6 +285,8 @@ app.command(accuracies.predictions)
 app.command(accuracies.disagree)
 app.command(importing.import_profiles, name="import")
 app.command(timelines.timeline)
+app.command(cli_analyze.analyze)
+app.command(cli_analyze.ceilings)
 app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)

@@ -18,11 +18,12 @@ from bus import subjects
 from bus.clock_watch import ClockWatch
 from bus.codec import decode, decode_as
 from bus.connection import Bus
-from bus.errors import InputError, NotStoredError, RefusedError
+from bus.errors import InputError, NotStoredError, RefusedError, UnknownNameError
 from bus.identity import ANONYMOUS, Identity, read_identity
 from bus.messages import (
     Accepted,
     Cancel,
+    CeilingsMeasured,
     DatasetManifest,
     Datasets,
     Delete,
@@ -41,6 +42,7 @@ from bus.messages import (
     ListNodes,
     ListQueue,
     Manifest,
+    MeasureCeilings,
     Message,
     MetricsRecorded,
     Models,
@@ -72,7 +74,11 @@ from mlmodelscope.request_span import RequestSpan
 from mlmodelscope.warm import WarmModel
 
 if TYPE_CHECKING:
+    from mlmodelscope.analyses import Analyses
     from mlmodelscope.embedded import Membership
+
+MEASURING_S = 400.0
+"""What measuring a machine's ceilings may take."""
 
 
 NOBODY_YET = ("no_nodes", "nothing_fits")
@@ -336,6 +342,36 @@ class Client:
             more = page.more and bool(page.nodes)
         return found
 
+    async def ceilings(self, node: str = "", *, again: bool = False) -> CeilingsMeasured:
+        """What a node's machine can do at most, measured there if it was not before.
+
+        node: may be left out where one is alive. Raises RefusedError, kind `busy`, when the node
+        was at other work for a minute.
+        """
+        request = MeasureCeilings(again=again)
+        subject = subjects.ceilings_on(await self._one_node(node))
+        timeout_s = request.timeout_s + MEASURING_S
+        reply = await self._bus.request(
+            subject, request, CeilingsMeasured, Refused, timeout_s=timeout_s
+        )
+        if isinstance(reply, Refused):
+            raise refusal(reply)
+        return reply
+
+    async def _one_node(self, node: str) -> str:
+        """The node that is meant; InputError where none is named and several are alive."""
+        alive = [seen.node.node_id for seen in await self.nodes()]
+        if node and node not in alive:
+            raise UnknownNameError("node", node, alive)
+        if node:
+            return node
+        if len(alive) != 1:
+            raise InputError(
+                f"{len(alive)} nodes are alive ({', '.join(sorted(alive)[:8]) or 'none'}): "
+                "name the one that is meant"
+            )
+        return alive[0]
+
     async def models(self, model: str = "", *, hidden: bool = False) -> Models:
         """The known manifests, by name, newest first; hidden: those too that are not listed."""
         request = ListModels(model=model, user=self.user, hidden=hidden)
@@ -434,6 +470,15 @@ class Client:
     async def result(self, evaluation_id: str) -> Result:
         """The result of a stored evaluation."""
         return summarize((await self.stored(evaluation_id))[1])
+
+    async def analyses(self, evaluation_id: str, batch_size: int = 0) -> Analyses:
+        """The fifteen analyses of a stored evaluation: rows, frames and figures.
+
+        batch_size: whose layers and kernels; 0: the best one's. InputError while it is running.
+        """
+        from mlmodelscope.analyses import analyses_of
+
+        return await analyses_of(self, evaluation_id, batch_size)
 
     async def manifest(self, path: Path) -> Manifest:
         """A manifest file of your own, checked; the files it names are put on the bus."""

@@ -73,9 +73,15 @@ def print_next(result: Result, trace: Path | None) -> None:
     out, short = console(), result.evaluation_id[:8]
     where = f"written to {trace}; stored as" if trace is not None else "stored as"
     out.print(f"\nTimeline {where} {result.evaluation_id}")
+    asked, about = (
+        ("A6,A14", "layers by type, and their limits")
+        if result.layers
+        else ("A1", "latency and throughput by batch size")
+    )
     out.print("Next:")
     for words, why in (
         (f"timeline {short} -o trace.json", "open it at https://ui.perfetto.dev"),
+        (f"analyze {short} --what {asked}", about),
         (f"show {short} --output json", "every number, for programs"),
         ("history", "what was measured before"),
     ):

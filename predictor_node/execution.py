@@ -313,7 +313,8 @@ class Execution:
             case "graph":
                 self._graph_told = True
                 layers = msgspec.convert(frame["layers"], list[LayerDescribed])
-                await self._teller.tell(GraphDescribed, run=frame["run"], layers=layers)
+                counted = {name: frame[name] for name in ("macs", "macs_by") if name in frame}
+                await self._teller.tell(GraphDescribed, run=frame["run"], layers=layers, **counted)
             case other:
                 raise WorkerDied(f"the worker said {other!r}, which this node does not know")
 

@@ -13,6 +13,8 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,11 +28,12 @@ from bus.codec import content_digest
 from bus.connection import Bus, Subscription
 from bus.consumer import Received
 from bus.errors import BusError, InputError, StaleError
-from bus.messages import Job, JobFailed, JobRecord, Message, NodeAlive, NodeAnnounced
+from bus.messages import Ceiling, Job, JobFailed, JobRecord, Message, NodeAlive, NodeAnnounced
 from bus.senders import RESERVED
 from bus.service import Service
 from predictor_node import capabilities
 from predictor_node.assets import Assets, Limits, read_size
+from predictor_node.ceilings import Ceilings
 from predictor_node.environments import DEFAULT, look, read_environments
 from predictor_node.execution import Execution
 from predictor_node.experience import Experience
@@ -109,6 +112,15 @@ class Node(Service):
         me = capabilities.boot_id(), self.node_id, self.incarnation
         self._leases = Leases(me, self.counters, lambda: self._stopping)
         self._experience = Experience(self.node_id)
+        kept = self._folder / "ceilings.json"
+        usual = self._environments[DEFAULT]
+        self._ceilings = Ceilings(
+            self.node_id,
+            usual,
+            self._alone,
+            kept,
+            self._new_ceilings,
+        )
         self._watched = ClockWatch(bus)
         spill_bytes = read_size(settings.spill_limit, "MLMS_SPILL_LIMIT")
         self._spill = Spill(self._folder / "spill", spill_bytes, self.counters)
@@ -155,10 +167,12 @@ class Node(Service):
             status_url=self.status_url,
             clock=self._watched.latest,
             started_ns=started_ns,
+            ceilings=self._ceilings.known(devices[0].name, devices[0].count),
         )
         self._warm.start()
         await warm
-        await self._bus.serve(self.name, self._warm.endpoints())
+        asked = {subjects.ceilings_on(self.node_id): self._ceilings.answer}
+        await self._bus.serve(self.name, {**self._warm.endpoints(), **asked})
         await self._announce()
         self._beating = asyncio.create_task(self._beat())
         self._resending = asyncio.create_task(self._spill.run(self._bus))
@@ -218,6 +232,18 @@ class Node(Service):
         await self._nodes.put(self.node_id, self._announced)
         await self._alive.put(self.node_id, self._heartbeat())
         self._announced_s = time.monotonic()
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[bool]:
+        """The machine to ourselves: neither this node nor another of the host measures on it."""
+        async with self._leases.held("cpu", "ceilings") as ours, self._device:
+            yield ours
+
+    async def _new_ceilings(self, ceilings: list[Ceiling]) -> None:
+        """From now on they are in the announcement, and so in every record."""
+        assert self._announced is not None
+        self._announced = msgspec.structs.replace(self._announced, ceilings=ceilings)
+        await self._announce()
 
     def _heartbeat(self) -> NodeAlive:
         jobs = [self._job.job_id] if self._job else []

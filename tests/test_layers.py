@@ -40,7 +40,7 @@ WORKER_HOMES = {
 }
 # A framework's library is known to its own modules; what else one needs, it imports in a function.
 FRAMEWORKS = {
-    "onnxruntime": {"onnxruntime"},
+    "onnxruntime": {"onnxruntime", "onnx"},
     "pytorch": {"torch", "safetensors"},
     "tensorflow": {"tensorflow", "keras", "google", "ai_edge_litert"},
     "mxnet": {"mxnet"},
@@ -85,6 +85,7 @@ HOMES = {
         "mlmodelscope/where.py",
     },
     "pycocotools": {"analysis/detection.py"},
+    "plotly": {f"mlmodelscope/{name}.py" for name in ("plots", "plots_roofline", "analyses")},
     "uvloop": {"bus/loop.py"},
     **WORKER_HOMES,
     "pynvml": {"predictor_node/capabilities.py", f"{WORKER}/profilers/nvml.py"},

@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--read-fd", type=int, help="descriptor on which commands come in")
     parser.add_argument("--write-fd", type=int, help="descriptor on which frames go out")
     parser.add_argument("--describe", action="store_true", help="say what can be loaded, and end")
+    parser.add_argument("--ceilings", type=int, help="say what so many threads can do, and end")
     parser.add_argument("--again", type=int, help="descriptor of the command to begin with")
     parser.add_argument("--plugin", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--profiler", action="append", default=[], metavar="NAME=PATH")
@@ -40,6 +41,11 @@ def main(argv: list[str] | None = None) -> int:
     if options.describe:
         line = json.dumps(describe(_pairs(options.plugin), _pairs(options.profiler)))
         os.write(answer, f"{line}\n".encode())
+        return 0
+    if options.ceilings:
+        from .ceilings import ceilings
+
+        os.write(answer, f"{json.dumps(ceilings(options.ceilings))}\n".encode())
         return 0
     os.close(answer)
     if options.read_fd is None or options.write_fd is None:

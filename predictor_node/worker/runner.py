@@ -59,6 +59,8 @@ class JobRun:
         self.feeding = Feeding(job)
         self.items: list[Fed] = []
         self.graph_said = False
+        self.counting = (0, 0)
+        """The peak of memory before and after multiply-adds were counted, which is no run's."""
 
     def run(self) -> None:
         job = self.job
@@ -127,7 +129,7 @@ class JobRun:
         with progress(self.say, run.index, "profile", run.queries, times):
             self._add_predicts(run, times, run_span)
             if self.trace.records(FRAMEWORK):
-                self._add_layers(run, model, times, unmeasured + run.warmup)
+                self._add_layers(run, model, times, unmeasured + run.warmup, batches[0])
         self.trace.flush()
 
     def _measure_load(self, run: Run, model: Opened, bound: Bound, unmeasured: int) -> None:
@@ -196,7 +198,9 @@ class JobRun:
         for _ in self.trace.add_calls("predict", times, run.batch_size, run_span):
             self._check()
 
-    def _add_layers(self, run: Run, model: Opened, times: Times, warmup_count: int) -> None:
+    def _add_layers(
+        self, run: Run, model: Opened, times: Times, warmup_count: int, batch: Batch | None = None
+    ) -> None:
         read = getattr(model.plugin, "layers", None)
         if read is None:
             text = f"the framework module {self.job.framework} reads no layers back"
@@ -206,7 +210,11 @@ class JobRun:
         layers = read(model.handle, starts_ns, _as_numbers(times.durations_ns), warmup_count)
         if not self.graph_said:
             self.graph_said = True
-            self.say({"said": "graph", "run": run.index, "layers": layers.table})
+            before = peak_memory()
+            macs, by = _multiply_adds(model, batch)
+            self.counting = (before, peak_memory())
+            graph = {"said": "graph", "run": run.index, "layers": layers.table}
+            self.say({**graph, "macs": macs, "macs_by": by})
         self.trace.lose(layers.lost)
         if layers.reason:
             partly = "in part: " if len(layers.layer) else ""
@@ -224,14 +232,14 @@ class JobRun:
 
     def _finish(self) -> None:
         self.trace.flush()
-        # Of the process's whole life: the operating system keeps no peak of a part of it.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before, after = self.counting
+        peak = peak_memory()
         self.say(
             {
                 "said": "finished",
                 "spans": dict(self.trace.emitted),
                 "lost": self.trace.lost,
-                "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
+                "peak_memory_bytes": before if after and peak == after else peak,
                 "clock": self.trace.clock.report(),
                 "unavailable": {**self.profiling.unavailable(), **self.unavailable},
             }
@@ -240,6 +248,24 @@ class JobRun:
     def _check(self) -> None:
         if self.cancelled.is_set():
             raise Cancelled
+
+
+def peak_memory() -> int:
+    """Of the process's whole life: the operating system keeps no peak of a part of it."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _multiply_adds(model: Opened, batch: Batch | None) -> tuple[int, str]:
+    """Those of one call, where the framework counts them; -1 and why not elsewhere."""
+    count = getattr(model.plugin, "multiply_adds", None)
+    if count is None or batch is None:
+        return -1, "the framework module counts none" if count is None else ""
+    try:
+        macs, by = count(model.handle, batch)
+    except Exception as error:  # counting is not what was asked for
+        return -1, f"counting failed: {type(error).__name__}: {error}"
+    return int(macs), str(by)
 
 
 def _as_numbers(times_ns: array[int]) -> np.ndarray:

@@ -41,7 +41,7 @@ def test_evaluate_prints_what_it_says_how_fast_and_where_the_time_goes(
     next_commands = text.partition("\nNext:\n")[2].splitlines()
     events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
     assert sum(e["ph"] == "X" and e["cat"] == "model" for e in events) == 40
-    assert len(next_commands) == 3
+    assert len(next_commands) == 4
     for line in next_commands:  # they work as they stand, in the same shell
         typed = subprocess.run(
             line, shell=True, cwd=tmp_path, env=os.environ | {"MLMS_HOME": str(home)}

@@ -13,6 +13,7 @@
         installed packages that bring models with them, name -> version
     layers(handle, starts_ns, durations_ns, warmup_count) -> Layers     optional
     spent(spec: Spec) -> str                                            optional
+    multiply_adds(handle, batch) -> (int, str)                          optional
 
 SETTINGS (optional) names the settings that it knows. `--serialize` gives it those of threads,
 inter_op_threads (both 1) and execution (sequential) that are among them.
@@ -20,7 +21,9 @@ inter_op_threads (both 1) and execution (sequential) that are among them.
 `layers` ends the profiling that `spec.profile` asked `open` for and gives back the framework's own
 record of the predict calls, warmup_count unmeasured ones and then those that the two arrays (epoch
 nanoseconds) list. `spent` says why a process in which this framework has run cannot take a spec's
-settings any more (thread pools that are made once), or "": a worker then begins anew. A module is
+settings any more (thread pools that are made once), or "": a worker then begins anew.
+`multiply_adds` counts those of one call by the model's own graph, and says by what; -1 and why it
+cannot. It is asked once a job, after the first run with layers. A module is
 loaded as a member of this package, wherever its file lies: it may write
 `from . import Layers, Spec` and `from ..errors import WorkerError`.
 

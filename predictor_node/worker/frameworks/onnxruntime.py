@@ -14,7 +14,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from ..errors import WorkerError, unknown
-from . import Layers, Spec
+from . import Layers, Spec, onnxruntime_macs
 from .onnx_precision import precision_of
 from .onnxruntime_profile import read_layers
 from .settings import known_only, one_of, same_precision, thread_count
@@ -56,6 +56,8 @@ class Handle:
     profiling: bool
     providers: dict[str, list[str]]
     """Where each node of the graph really runs; empty where this version cannot say."""
+    graph: str = ""
+    """The file."""
 
 
 def open(spec: Spec) -> Handle:
@@ -87,6 +89,7 @@ def open(spec: Spec) -> Handle:
         },
         profiling=spec.profile,
         providers=_assigned(session),
+        graph=graph,
     )
 
 
@@ -111,6 +114,12 @@ def layers(
         return read_layers(profile, start_ns, starts_ns, durations_ns, warmup_count)
     finally:
         profile.unlink(missing_ok=True)
+
+
+def multiply_adds(handle: Handle, batch: Mapping[str, np.ndarray]) -> tuple[int, str]:
+    """Those of one call, counted on the file's graph."""
+    shapes = {name: values.shape for name, values in batch.items()}
+    return onnxruntime_macs.multiply_adds(handle.graph, shapes)
 
 
 def describe() -> dict[str, Any]:

@@ -127,6 +127,16 @@ def layers(
     return read_layers(recorder, describe, starts_ns, durations_ns, warmup_count)
 
 
+def multiply_adds(handle: Handle, batch: Mapping[str, np.ndarray]) -> tuple[int, str]:
+    """Those of one call, counted by PyTorch's own FlopCounterMode: two FLOPs each."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        handle.run(batch)
+    return counter.get_total_flops() // 2, f"PyTorch {torch.__version__}, FlopCounterMode"
+
+
 def spent(spec: Spec) -> str:
     """Why this process cannot take these settings any more; empty where it can."""
     asked = thread_count(spec, "inter_op_threads", "pytorch")

@@ -26,6 +26,13 @@ CONTAINERS = (
     *("While", "StatelessWhile"),
 )
 """Operators that only call others, which have events of their own."""
+PRODUCTS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")
+FUSED_BEHIND = (
+    *("BiasAdd", "AddV2", "Add", "Relu", "Relu6", "Elu", "LeakyRelu", "Sigmoid", "Tanh"),
+    *("FusedBatchNormV3", "Squeeze"),
+)
+"""What TensorFlow fuses into the product in front of it."""
+MOST_FUSED = 4
 ENVIRONMENT = "Task Environment"
 ALLOCATION = "MemoryAllocation"
 EPOCH_NS = 10**18  # lines of some versions count from the epoch, others from the profile's start
@@ -194,12 +201,16 @@ def read_layers(
     order = numbers[np.argsort(first)]
     rank = np.zeros(max(len(recorder.nodes), 1), np.int64)
     rank[order] = np.arange(len(order))
-    outputs = _outputs(recorder.definition(), recorder.batch_size)
+    definition = recorder.definition()
+    outputs = _outputs(definition, recorder.batch_size)
+    given = _Inputs(definition, outputs)
     table = []
     for index, number in enumerate(order.tolist()):
         name, operator = recorder.nodes[number]
-        made = outputs.get(name) or outputs.get(name.rpartition("PartitionedCall/")[2], [])
+        inner = name if name in outputs else name.rpartition("PartitionedCall/")[2]
+        made = outputs.get(inner, [])
         one = row(index, operator, name) | {"provider": "CPU", "outputs": made}
+        one["inputs"] = given.of(inner)
         one["output_bytes"] = sum(map(_bytes, made))
         one["allocated_bytes"] = recorder.allocated.get(name, 0)
         table.append(one)
@@ -238,6 +249,34 @@ def _outputs(definition: Any, batch_size: int) -> dict[str, list[dict[str, Any]]
                 if not shape.unknown_rank
             ]
     return found
+
+
+class _Inputs:
+    """What goes into the graph's nodes: what comes out of those that they name."""
+
+    def __init__(self, definition: Any, outputs: Mapping[str, list[dict[str, Any]]]) -> None:
+        functions = [function.node_def for function in definition.library.function]
+        every = [node for nodes in (*functions, definition.node) for node in nodes]
+        self._nodes = {node.name: node for node in every}
+        self._outputs = outputs
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """Of a fused node, which has the name of its last part, of the product that it began as."""
+        node = self._nodes.get(name)
+        for _ in range(MOST_FUSED):
+            if node is None or node.op in PRODUCTS or node.op not in FUSED_BEHIND:
+                break
+            before = self._nodes.get(_named(node.input[0]))
+            if before is None or before.op not in (*PRODUCTS, *FUSED_BEHIND):
+                break
+            node = before
+        found = [self._outputs.get(_named(each), [])[:1] for each in node.input] if node else []
+        return [tensor for made in found for tensor in made]
+
+
+def _named(reference: str) -> str:
+    """`node:output:0` as node; a control input has ^ in front."""
+    return reference.lstrip("^").partition(":")[0]
 
 
 def _bytes(tensor: Mapping[str, Any]) -> int:

@@ -152,8 +152,8 @@ def test_what_the_users_code_prints_stays_whole(
     said = of_one(started.run(net_job("pytorch", model, profilers=LIBRARY, runs=[run])))
     log = Path(os.readlink(f"/proc/{started.popen.pid}/fd/2")).read_text().splitlines()
     spoken = [line for line in log if line.startswith("call ")]
-    # 2 for the three images, 2 of the warm-up, 40 measured ones, and the one that is described.
-    assert spoken == [f"call {n} of the user's code" for n in range(1, 46)]
+    # 2 for the three images, 2 of the warm-up, 40 measured ones, a described and a counted one.
+    assert spoken == [f"call {n} of the user's code" for n in range(1, 47)]
     assert not [line for line in log if "onednn_verbose" in line or "MKL_VERBOSE" in line]
     assert sum(span["name"] == "convolution" for span in said.spans(LIBRARY_LEVEL)) == 40
     assert not list(tmp_path.glob("library-*"))

@@ -56,6 +56,9 @@ def test_layers_are_the_graphs_nodes(net_worker: Process, net_job: NetJob, forma
     assert conv["outputs"] == [{"dtype": "float32", "shape": [2, 6, 6, 4]}]
     assert dense["outputs"] == [{"dtype": "float32", "shape": [2, 5]}]
     assert conv["output_bytes"] == 2 * 6 * 6 * 4 * 4
+    # Fused as they are, what goes in is what went into the product.
+    assert [tensor["shape"] for tensor in conv["inputs"][:2]] == [[2, 8, 8, 3], [3, 3, 3, 4]]
+    assert [tensor["shape"] for tensor in dense["inputs"][:2]] == [[2, 144], [144, 5]]
     predicts = [span for span in said.spans(2) if span["name"] == "predict"]
     layers = said.spans(FRAMEWORK)
     assert len(predicts) == 4 and len(layers) == 4 * len(table)

@@ -1,0 +1,105 @@
+"""Figures as files: a page that needs no network, and a picture of it by a browser."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from analysis.answers import Answer
+from bus.errors import InputError
+from mlmodelscope.answer_words import UNTOLD, cells, columns_of, reasons
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+PICTURE_S = 60.0
+STYLE = """
+body { font-family: sans-serif; margin: 2em auto; max-width: 1100px; color: #222; }
+table { border-collapse: collapse; font-size: 13px; }
+th, td { padding: 3px 9px; border-bottom: 1px solid #ddd; text-align: left; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.na { color: #999; } p.note { color: #666; font-size: 13px; margin: 3px 0; }
+"""
+
+
+def write_html(answer: Answer, path: Path) -> None:
+    """Plot, notes and every row in one file, plotly's own code inside."""
+    plot = _figure(answer).to_html(include_plotlyjs=True, full_html=False)
+    title = escape(f"{answer.analysis} · {answer.title}")
+    notes = [*answer.notes, *reasons(answer.table())]
+    words = "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
+    path.write_text(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}</style><h1>{title}</h1>{plot}{words}{_table(answer)}</html>"
+    )
+
+
+def write_png(answer: Answer, path: Path) -> None:
+    """A picture of the plot, taken by the Chromium or Chrome of this machine."""
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        raise InputError(
+            f"--output png: no browser is installed ({', '.join(BROWSERS)}): install Chromium, "
+            "or use --output html"
+        )
+    made = _figure(answer)
+    size = f"--window-size={made.layout.width},{made.layout.height}"
+    with TemporaryDirectory(prefix="mlmodelscope-") as folder:
+        page = Path(folder) / "plot.html"
+        config = {"displayModeBar": False, "staticPlot": True}
+        plot = made.to_html(include_plotlyjs=True, full_html=False, config=config)
+        page.write_text(f'<!doctype html><meta charset="utf-8"><body style="margin:0">{plot}')
+        shot = Path(folder) / "plot.png"
+        profile = f"--user-data-dir={folder}/profile"
+        command = [browser, *QUIET, size, profile, f"--screenshot={shot}", "--timeout=20000"]
+        try:
+            done = subprocess.run(
+                [*command, page.as_uri()], capture_output=True, text=True, timeout=PICTURE_S
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise InputError(
+                f"--output png: {browser} took no picture within {PICTURE_S:g} s: use --output html"
+            ) from exc
+        if not shot.exists():
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise InputError(f"--output png: {browser} took no picture: {last[-300:]}")
+        shutil.move(shot, path)
+
+
+def _figure(answer: Answer):  # type: ignore[no-untyped-def]
+    try:
+        from mlmodelscope import plots
+    except ImportError as exc:
+        raise InputError(
+            "plots need plotly, which is not installed here: pip install 'mlmodelscope[plots]'"
+        ) from exc
+    return plots.figure(answer)
+
+
+def _table(answer: Answer) -> str:
+    rows = answer.table()
+    columns = columns_of(rows, UNTOLD)
+    head = "".join(f"<th>{escape(column.heading)}</th>" for column in columns)
+    body = []
+    for row in rows:
+        shown = cells(row)
+        made = []
+        for column in columns:
+            missing = row[column.field] is None
+            kind = "na" if missing else "n" if column.right else ""
+            why = escape(row["na"].get(column.field, "")) if missing else ""
+            made.append(f'<td class="{kind}" title="{why}">{escape(shown[column.field])}</td>')
+        body.append(f"<tr>{''.join(made)}</tr>")
+    return f"<table><tr>{head}</tr>{''.join(body)}</table>"
