@@ -11,6 +11,7 @@ from bus.messages import (
     Close,
     Datasets,
     Delete,
+    DescribeImage,
     Evaluate,
     EvaluationFailed,
     EvaluationFinished,
@@ -124,5 +125,6 @@ ROUTES: tuple[Route, ...] = (
     _told(OpenHere, "coordinator", s.open_on("<node>"), "Opened", "Refused"),
     _told(Predict, "client", s.predict_on("<node>"), "Predicted", "PredictFailed"),
     _told(Close, "client", s.close_on("<node>"), "Done"),
+    _told(DescribeImage, "client", s.image_on("<node>"), "ImageDescribed", "Refused"),
 )
 """In the order in which one evaluation meets them; then a model that is held warm."""

@@ -87,6 +87,11 @@ def close_on(node_id: str) -> str:
     return f"{ROOT}.node.{node_id}.close"
 
 
+def image_on(node_id: str) -> str:
+    """Where one node is asked what is in a container image."""
+    return f"{ROOT}.node.{node_id}.image"
+
+
 def fact(sender: str, user: str, evaluation_id: str, kind: str) -> str:
     """Where a fact of one evaluation is told; the sender is a node's id or `coordinator`."""
     return f"{ROOT}.fact.{sender}.{token(user)}.{evaluation_id}.{kind}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from functools import lru_cache
 
 from bus.errors import InputError
 from bus.messages import Failure, FrameworkSeen, Manifest, Misfit, NodeAnnounced, Wanted
+from coordinator.provision import provided
 from coordinator.registry import Kind
+from coordinator.words import architecture, gibibytes, package_name, same_framework
 from manifests.rules import requirement
 from manifests.runnable import has_code
 from manifests.version import key, meets, normalise, parse_reference
@@ -43,17 +44,6 @@ class Fitting:
     nodes: tuple[str, ...]
 
 
-@lru_cache(maxsize=4096)
-def plain(name: str) -> str:
-    """A framework's name without what people write differently: `ONNX Runtime`, `onnxruntime`."""
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
-
-
-def same_framework(one: str, other: str) -> bool:
-    """Whether two names mean one framework."""
-    return plain(one) == plain(other)
-
-
 # ------------------------------------------------------------------ one node
 
 
@@ -66,8 +56,9 @@ def _able(manifest: Manifest, wanted: Wanted, node: NodeAnnounced) -> Fit:
     """The same for all nodes that are alike: everything but which node it is."""
     builds, failures = _builds(manifest, wanted, node)
     failures += _device(wanted, node, builds[0] if builds else None)
-    failures += _machine(wanted, node)
     failures += _code(manifest, node)
+    builds, failures = provided(manifest, wanted, node, (builds, failures))
+    failures += _machine(wanted, node)
     if failures:
         return Fit(None, tuple(failures))
     able = tuple(seen for seen in builds if not wanted.device or wanted.device in seen.devices)
@@ -127,11 +118,11 @@ def _lacking(manifest: Manifest, seen: FrameworkSeen) -> list[Failure]:
     """The packages that a model requires and an environment has not, or not of that version."""
     if not manifest.model.requires:
         return []
-    packages = {_package(name): version for name, version in seen.packages.items()}
+    packages = {package_name(name): version for name, version in seen.packages.items()}
     failures = []
     for text in manifest.model.requires:
         name, wanted = requirement(text)
-        has = packages.get(_package(name))
+        has = packages.get(package_name(name))
         if has is None or not meets(has, wanted):
             failures.append(
                 Failure(
@@ -141,11 +132,6 @@ def _lacking(manifest: Manifest, seen: FrameworkSeen) -> list[Failure]:
                 )
             )
     return failures
-
-
-def _package(name: str) -> str:
-    """A package's name as its index compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _code(manifest: Manifest, node: NodeAnnounced) -> list[Failure]:
@@ -191,20 +177,6 @@ def _machine(wanted: Wanted, node: NodeAnnounced) -> list[Failure]:
             has = node.labels.get(name, "no such label")
             failures.append(Failure(constraint=f"label {name}", wanted=value, has=has))
     return failures
-
-
-_ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
-
-
-def architecture(name: str) -> str:
-    """One name for each architecture: Docker says amd64 where Linux says x86_64."""
-    lower = name.lower().replace("-", "_")
-    return _ARCHITECTURES.get(lower, lower)
-
-
-def gibibytes(size_bytes: int) -> str:
-    """A size as people read it."""
-    return f"{size_bytes / 2**30:.1f} GiB"
 
 
 # ------------------------------------------------------------------ all nodes

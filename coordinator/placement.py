@@ -8,6 +8,7 @@ from itertools import islice
 
 from bus.messages import FrameworkSeen, Place
 from coordinator.constraints import Fitting
+from coordinator.provision import is_provisioned
 
 MOST_PLACES = 20_000
 """In one answer: about 2 MB."""
@@ -25,16 +26,18 @@ def choose(
     fits: Iterable[Fitting], outstanding: Mapping[str, int], excluded: Collection[str] = ()
 ) -> Choice | None:
     """The node to take, or None where none fits; outstanding: jobs placed on each and not ended."""
-    best: tuple[int, int, str, FrameworkSeen] | None = None
+    best: tuple[bool, int, int, str, FrameworkSeen] | None = None
     for found, framework in _fitting(fits):
         cores = found.example.cores
         node_id = _least_busy(found.nodes, outstanding, excluded)
         if node_id is None:
             continue
-        rank = (outstanding.get(node_id, 0), -cores, node_id, framework)
-        if best is None or rank[:3] < best[:3]:
+        # A node that has everything goes before one that must get it ready first.
+        later = is_provisioned(framework.environment)
+        rank = (later, outstanding.get(node_id, 0), -cores, node_id, framework)
+        if best is None or rank[:4] < best[:4]:
             best = rank
-    return None if best is None else Choice(best[2], best[3])
+    return None if best is None else Choice(best[3], best[4])
 
 
 def _least_busy(

@@ -114,4 +114,5 @@ class Registry:
 def _alike(node: NodeAnnounced) -> bytes:
     """Everything about a node that constraints.py looks at, but its id."""
     seen = (node.arch, node.cores, node.memory_bytes, node.devices, node.frameworks)
-    return msgspec.msgpack.encode((*seen, node.allow_code, sorted(node.labels.items())))
+    ready = (node.containers, node.builds, node.builds_images, node.unavailable.get("containers"))
+    return msgspec.msgpack.encode((*seen, node.allow_code, sorted(node.labels.items()), *ready))

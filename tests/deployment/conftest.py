@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import sysconfig
 import tarfile
 import tempfile
@@ -14,9 +15,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 START_S, STOP_S = 10.0, 30.0
@@ -104,6 +107,57 @@ class Engine:
             raise
 
 
+class Machine:
+    """This machine's Python and packages, as files for images."""
+
+    name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    site = f"/usr/local/lib/{name}/site-packages"
+
+    def python(self) -> Iterator[tuple[str, Path]]:
+        """This machine's Python and its standard library, at the official image's places."""
+        yield "/usr/local/bin/python", Path(sys.executable).resolve()
+        standard = Path(sysconfig.get_path("stdlib"))
+        not_needed = {"site-packages", "dist-packages", "test", "idlelib", "ensurepip", "lib2to3"}
+        for here, folders, files in os.walk(standard):
+            folders[:] = [f for f in folders if f not in not_needed and not f.startswith("config-")]
+            for file in files:
+                path = Path(here, file)
+                yield str(Path("/usr/local/lib", self.name, path.relative_to(standard))), path
+
+    def packages(self, *names: str, extras: tuple[str, ...] = ()) -> Iterator[tuple[str, Path]]:
+        """What `pip install` would bring for these, where the official image would have it."""
+        for name in sorted({found for name in names for found in self._required(name, extras)}):
+            for file in self._distribution(name).files or ():
+                path = Path(str(file.locate()))
+                if ".." not in file.parts and "__editable__" not in file.name and path.is_file():
+                    yield str(Path(self.site, file)), path
+
+    def _required(self, name: str, extras: tuple[str, ...]) -> set[str]:
+        found: set[str] = set()
+        to_do = [(name, extras)]
+        while to_do:
+            name, extras = to_do.pop()
+            found.add(name)
+            for needed in map(Requirement, self._distribution(name).requires or ()):
+                wanted = not needed.marker or any(
+                    needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)
+                )
+                if wanted and needed.name not in found:
+                    to_do.append((needed.name, tuple(needed.extras)))
+        return found
+
+    def _distribution(self, name: str) -> metadata.Distribution:
+        """What pip installed under this name; not a checkout's own egg-info."""
+        places = [sysconfig.get_path("purelib")]
+        return next(iter(metadata.distributions(name=name, path=places)))
+
+
+@pytest.fixture(scope="session")
+def machine() -> Machine:
+    """What images are made of."""
+    return Machine()
+
+
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     """An engine that was seen to run a container; a skip says why there is none."""
@@ -135,14 +189,14 @@ def _own_engine() -> Iterator[Engine]:
                     {**os.environ, "DOCKER_HOST": f"unix://{folder}/docker.sock", "TAG": "test"}
                 )
                 if not (why_not := _wait(engine, daemon)):
+                    _forward(policy)  # other tests have network namespaces of their own
                     yield engine
                     return
             finally:
                 _stop_daemon(daemon)
         pytest.skip(f"dockerd starts here, but no container runs: {why_not}")
     finally:
-        if policy:  # dockerd leaves DROP behind
-            subprocess.run(["iptables", "-P", "FORWARD", policy], check=True)
+        _forward(policy)
         _remove(folder)
 
 
@@ -178,6 +232,12 @@ def _forward_policy() -> str:
     rules = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True).stdout
     found = re.match(r"-P FORWARD (\w+)", rules)
     return found.group(1) if found else ""
+
+
+def _forward(policy: str) -> None:
+    """As it was before dockerd, which sets DROP and leaves it behind."""
+    if policy:
+        subprocess.run(["iptables", "-P", "FORWARD", policy], check=True)
 
 
 def _remove(folder: Path) -> None:
