@@ -31,6 +31,7 @@ class Asked:
     traceparent: str = ""
     otlp_endpoint: str = ""
     serialize: bool = False
+    container: bool = False
 
 
 def read_settings(given: list[str] | None) -> dict[str, str | int]:

@@ -25,6 +25,7 @@ from bus.messages import (
     DatasetManifest,
     Datasets,
     Delete,
+    DescribeImage,
     Done,
     Evaluate,
     Fits,
@@ -33,6 +34,7 @@ from bus.messages import (
     GetTimeline,
     History,
     HistoryRow,
+    ImageDescribed,
     Level,
     ListDatasets,
     ListHistory,
@@ -145,6 +147,7 @@ class Client:
         device: str = "cpu",
         node: str = "",
         environment: str = "",
+        container: bool = False,
         settings: Mapping[str, str | int] | None = None,
         batch_sizes: Sequence[int] = (1,),
         runs: int = 100,
@@ -166,7 +169,8 @@ class Client:
 
         model: `name`, `name@range`, or a Manifest. inputs: files, folders or URLs; none takes the
         samples that come with the model. runs: measured queries per batch size. environment: one
-        of a node's, by name. threads: 0 leaves it to the framework. serialize: one operator at a
+        of a node's, by name. container: in the one that the manifest names, also where a node
+        has the framework itself. threads: 0 leaves it to the framework. serialize: one operator at a
         time, on one thread, so that every span's parent is clear. leveled: whether each level
         down to `trace` has a run of its own. settings: the framework's, and those of profilers,
         whose names begin with `profile.`. dataset: `name`, `name@range` or a DatasetManifest, in
@@ -183,7 +187,13 @@ class Client:
             user=self.user,
             model=model if isinstance(model, str) else model.name,
             manifest=model if isinstance(model, Manifest) else None,
-            wanted=Wanted(framework=framework, device=device, node=node, environment=environment),
+            wanted=Wanted(
+                framework=framework,
+                device=device,
+                node=node,
+                environment=environment,
+                container=container,
+            ),
             inputs=await gather_inputs(self._bus, inputs),
             batch_sizes=list(batch_sizes),
             queries=runs,
@@ -255,6 +265,7 @@ class Client:
         device: str = "cpu",
         node: str = "",
         environment: str = "",
+        container: bool = False,
         settings: Mapping[str, str | int] | None = None,
         threads: int = 0,
         timeout_s: float = 120.0,
@@ -268,7 +279,13 @@ class Client:
             user=self.user,
             model=model if isinstance(model, str) else model.name,
             manifest=model if isinstance(model, Manifest) else None,
-            wanted=Wanted(framework=framework, device=device, node=node, environment=environment),
+            wanted=Wanted(
+                framework=framework,
+                device=device,
+                node=node,
+                environment=environment,
+                container=container,
+            ),
             settings={**(settings or {}), **({"threads": threads} if threads else {})},
             timeout_s=timeout_s,
         )
@@ -279,6 +296,34 @@ class Client:
     async def nodes(self) -> list[NodeSeen]:
         """Every node that is alive."""
         return (await self._bus.request(subjects.NODES, ListNodes(), Nodes)).nodes
+
+    async def image(self, name: str, *, node: str = "", timeout_s: float = 300.0) -> ImageDescribed:
+        """What is in a container image, as a worker there sees it, by a node that runs containers.
+
+        The node (any one, unless named) fetches the image if it has it not.
+        """
+        node = node or await self._node_with_containers()
+        request = DescribeImage(image=name, timeout_s=timeout_s)
+        subject = subjects.image_on(node)
+        try:
+            reply = await self._bus.request(
+                subject, request, ImageDescribed, Refused, timeout_s=timeout_s + 5.0
+            )
+        except NoAnswerError as exc:
+            hint = f"is there a node {node}? `mlmodelscope nodes` lists them"
+            raise NoAnswerError(subject, exc.timeout_s, hint) from exc
+        if isinstance(reply, Refused):
+            raise refusal(reply)
+        return reply
+
+    async def _node_with_containers(self) -> str:
+        """The first node that runs containers; InputError says why each does not."""
+        nodes = [seen.node for seen in await self.nodes()]
+        for node in nodes:
+            if node.containers:
+                return node.node_id
+        whys = [f"{node.node_id}: {node.unavailable.get('containers', 'no')}" for node in nodes]
+        raise InputError(f"no node runs containers ({'; '.join(whys) or 'none is alive'})")
 
     async def models(self, model: str = "", *, hidden: bool = False) -> Models:
         """The known manifests, by name, newest first; hidden: those too that are not listed."""

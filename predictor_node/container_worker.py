@@ -161,6 +161,11 @@ class Line(asyncio.StreamReaderProtocol):
         self._stop_listening()
         self.open.set()
 
+    def eof_received(self) -> bool:
+        """A worker that says no more is gone: nothing is left to be told to it."""
+        super().eof_received()
+        return False
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The worker is gone."""
         super().connection_lost(exc)

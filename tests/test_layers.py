@@ -79,6 +79,7 @@ HOMES = {
         "mlmodelscope/cli.py",
         "mlmodelscope/cli_accuracy.py",
         "mlmodelscope/cli_secrets.py",
+        "mlmodelscope/cli_image.py",
         "mlmodelscope/cli_services.py",
         "mlmodelscope/cli_timelines.py",
         "mlmodelscope/where.py",

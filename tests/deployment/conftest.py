@@ -66,17 +66,30 @@ class Engine:
 
         Folders have (owner, mode); those that only hold something are everybody's to read.
         """
+        self._pack(["docker", "import", "-", tag], files, folders or {})
+
+    def add(self, base: str, tag: str, files: dict[str, Path], *changes: str) -> None:
+        """An image with more files than another has, and other settings."""
+        container = self.docker("create", base, "true").strip()
+        if files:
+            self._pack(["docker", "cp", "-", f"{container}:/"], files, {})
+        self.docker("commit", *(f"--change={one}" for one in changes), container, tag)
+        self.docker("rm", container)
+
+    def _pack(
+        self, command: list[str], files: dict[str, Path], folders: dict[str, tuple[int, int]]
+    ) -> None:
+        """Give a command a tar of files, of the libraries that they load, and of folders."""
         files = {**_libraries(set(files.values())), **files}
-        folders = dict(folders or {})
+        folders = dict(folders)
         for path in (*files, *folders):  # a folder that is not listed is closed to all but root
             for parent in PurePosixPath(path).parents[:-1]:
                 folders.setdefault(str(parent), (0, 0o755))
-        command = ["docker", "import", "-", tag]
         with (
             subprocess.Popen(
                 command, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-            ) as importing,
-            tarfile.open(fileobj=importing.stdin, mode="w|", dereference=True) as tar,
+            ) as taking,
+            tarfile.open(fileobj=taking.stdin, mode="w|", dereference=True) as tar,
         ):
             for inside, (owner, mode) in sorted(folders.items()):
                 entry = tarfile.TarInfo(inside)
@@ -84,7 +97,7 @@ class Engine:
                 tar.addfile(entry)
             for inside, here in files.items():
                 tar.add(here, inside, recursive=False, filter=_for_everyone)
-        assert importing.returncode == 0, f"docker import {tag} failed"
+        assert taking.returncode == 0, f"{' '.join(command)} failed"
 
     def works(self) -> str:
         """Nothing, or why no container runs: an engine may answer, and yet be unable to run one."""
@@ -124,9 +137,10 @@ class Machine:
                 path = Path(here, file)
                 yield str(Path("/usr/local/lib", self.name, path.relative_to(standard))), path
 
-    def packages(self, *names: str, extras: tuple[str, ...] = ()) -> Iterator[tuple[str, Path]]:
+    def packages(self, *wanted: str, extras: tuple[str, ...] = ()) -> Iterator[tuple[str, Path]]:
         """What `pip install` would bring for these, where the official image would have it."""
-        for name in sorted({found for name in names for found in self._required(name, extras)}):
+        needed = {found for one in wanted for found in self._required(one, extras)}
+        for name in sorted(needed):
             for file in self._distribution(name).files or ():
                 path = Path(str(file.locate()))
                 if ".." not in file.parts and "__editable__" not in file.name and path.is_file():
