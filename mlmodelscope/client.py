@@ -17,7 +17,7 @@ from bus import subjects
 from bus.clock_watch import ClockWatch
 from bus.codec import decode, decode_as
 from bus.connection import Bus
-from bus.errors import InputError, NotStoredError, RefusedError
+from bus.errors import InputError, NoAnswerError, NotStoredError, RefusedError
 from bus.identity import ANONYMOUS, Identity, read_identity
 from bus.messages import (
     Accepted,

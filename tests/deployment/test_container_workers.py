@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -490,6 +491,7 @@ def mlms(engine: Any, wheels: Path, tmp_path: Path) -> Iterator[Callable[..., An
 def test_as_a_person_types_it(engine: Any, image: str, mlms: Any, tmp_path: Path) -> None:
     shipped_file = Path(__file__).parents[2] / "manifests/models/efficientnet-lite0.yml"
     text = shipped_file.read_text()
+    shutil.copy(shipped_file.with_suffix(".onnx"), tmp_path)
     images = f"container: {{amd64: {{cpu: '{image}'}}, arm64: {{cpu: '{image}'}}}}\n"
     (tmp_path / "boxed.yml").write_text(text + images)
     built = f"dockerfile: |\n  FROM {image}\n  ENV GREETING=goodbye OMP_NUM_THREADS=1\n"
