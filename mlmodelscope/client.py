@@ -170,8 +170,8 @@ class Client:
         model: `name`, `name@range`, or a Manifest. inputs: files, folders or URLs; none takes the
         samples that come with the model. runs: measured queries per batch size. environment: one
         of a node's, by name. container: in the one that the manifest names, also where a node
-        has the framework itself. threads: 0 leaves it to the framework. serialize: one operator at a
-        time, on one thread, so that every span's parent is clear. leveled: whether each level
+        has the framework itself. threads: 0 leaves it to the framework. serialize: one operator at
+        a time, on one thread, so that every span's parent is clear. leveled: whether each level
         down to `trace` has a run of its own. settings: the framework's, and those of profilers,
         whose names begin with `profile.`. dataset: `name`, `name@range` or a DatasetManifest, in
         place of inputs: each of its first `limit` items (0: all) runs once; full_outputs stores

@@ -57,6 +57,8 @@ from predictor_node.workers import Workers
 log = logging.getLogger(__name__)
 
 APPLICATION = LEVELS.index("application")
+UNSAID = {*LEVELS, "containers"}
+"""What a node lacks, and a result need not repeat: the job speaks for itself."""
 GRACE_S = 0.5
 """A worker that ignores a cancel for so long is killed."""
 
@@ -388,7 +390,7 @@ class Execution:
             clock_drift_ns=finished["drift_ns"],
             # What its levels lack, the job says itself where they were asked for.
             unavailable={
-                **{what: why for what, why in node.unavailable.items() if what not in LEVELS},
+                **{what: why for what, why in node.unavailable.items() if what not in UNSAID},
                 **finished["unavailable"],
             },
         )
