@@ -50,6 +50,7 @@ class Pass:
     full_outputs: bool
     timeout_s: float
     settings: dict[str, str | int] = field(default_factory=dict)
+    container: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
             case JobStarted():
                 label = f"{fact.model} on {fact.dataset}, node {fact.node_id}"
                 progress.update(task, description=label)
-            case Told(phase="fetch"):
+            case Told(phase="fetch" | "container" | "environment"):
                 progress.update(task, description=fact.text)
             case ModelOpened() if not fact.cached:
                 progress.update(task, description=f"opened in {fact.duration_ns / 1e6:.0f} ms")

@@ -103,7 +103,7 @@ async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
                 label = f"{fact.model} on {fact.node_id}"
                 progress.update(task, description=label, total=total, completed=0)
                 runs = fact.runs
-            case Told(phase="fetch"):
+            case Told(phase="fetch" | "container" | "environment"):
                 progress.update(task, description=fact.text)
             case ModelOpened() if not fact.cached:
                 progress.update(task, description=f"opened in {fact.duration_ns / 1e6:.0f} ms")

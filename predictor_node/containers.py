@@ -11,6 +11,7 @@ import asyncio
 import io
 import os
 import platform
+import socket
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ SOCKET = "/var/run/docker.sock"
 FOLDER, ROLE = "mlmodelscope.folder", "mlmodelscope.role"
 """Labels: whose container it is (a node's folder: two nodes never share one), and what for."""
 SMOKE = "mlmodelscope-smoke:1"
+OLDEST_API = "1.41"
+"""Docker 20.10's: every later engine speaks it, and to say it saves asking."""
 LONGEST_S = 60
 """How long one answer of the engine is waited for."""
 MOST_PROCESSES = 4096
@@ -99,6 +102,8 @@ class Engine:
         address = os.environ.get("DOCKER_HOST", "")
         if not address and not os.path.exists(SOCKET):
             raise ContainerError(f"no Docker engine: there is no {SOCKET} (DOCKER_HOST is not set)")
+        if not address or address.startswith("unix://"):
+            _knock(address.removeprefix("unix://") or SOCKET)
         return await asyncio.to_thread(cls._found, folder)
 
     @classmethod
@@ -109,11 +114,20 @@ class Engine:
             text = "the Python package docker is not installed: pip install 'mlmodelscope"
             raise ContainerError(f"{text}[containers]'") from exc
         with _translated("no Docker engine answers"):
-            engine = cls(docker.from_env(timeout=LONGEST_S), folder)
-            engine._client.ping()
-        with _translated("a Docker engine answers, but runs no container"):
-            engine._smoke()
+            engine = cls(docker.from_env(timeout=LONGEST_S, version=OLDEST_API), folder)
+        try:
+            with _translated("no Docker engine answers"):
+                engine._client.ping()
+            with _translated("a Docker engine answers, but runs no container"):
+                engine._smoke()
+        except BaseException:
+            engine.close()
+            raise
         return engine
+
+    def close(self) -> None:
+        """Speak to it no more."""
+        self._client.close()
 
     def _smoke(self) -> None:
         """Run the smallest program there is: an engine may answer, and yet be unable to run one."""
@@ -304,6 +318,15 @@ class Engine:
             "device_requests": gpus,
             "log_config": LogConfig(type="json-file", config={"max-size": LOG_BYTES}),
         }
+
+
+def _knock(path: str) -> None:
+    """Whether somebody listens there: quicker than the library, which takes a while to say no."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError as exc:
+            raise ContainerError(f"no Docker engine answers at {path}: {exc.strerror}") from exc
 
 
 async def _whatever_happens(make: Callable[[], Any], undo: Callable[[Any], None]) -> Any:

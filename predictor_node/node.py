@@ -220,6 +220,8 @@ class Node(Service):
         self._resending.cancel()
         self._spill.close()
         await self._workers.stop()
+        if self._provision.engine is not None:
+            self._provision.engine.close()
         try:
             await self._alive.delete(self.node_id)
             await self._nodes.delete(self.node_id)

@@ -49,6 +49,7 @@ from bus.messages import (
 )
 from bus.service import settings_from
 from manifests.catalog import shipped
+from predictor_node.container_settings import Allowed
 from predictor_node.node import Node, Settings
 
 pytestmark = pytest.mark.timeout(300)
@@ -292,6 +293,12 @@ async def test_cpus_and_memory_are_limited(engine: Any, image: str, bus: Bus, no
     assert about["CapDrop"] == ["ALL"] and about["SecurityOpt"] == ["no-new-privileges"]
     assert not about["Privileged"] and about["PidsLimit"] == 4096
 
+    node._provision.allowed = Allowed(2 << 30, network=True)
+    ran = await run(bus, f"container:{image}", settings={"container.network": "on"})
+    assert isinstance(ran.told[-1], JobFinished)
+    (container,) = containers(engine)
+    assert engine.docker("inspect", "--format={{.HostConfig.NetworkMode}}", container) == "bridge\n"
+
 
 SLEEPS = "import time\ndef run(context, data):\n    time.sleep(60)\n"
 
@@ -502,11 +509,14 @@ def test_as_a_person_types_it(engine: Any, image: str, mlms: Any, tmp_path: Path
     assert plain.returncode == 0, plain.stderr
     assert json.loads(plain.stdout)["environment"] == "default"  # the node has the framework
 
-    done = mlms(
-        "evaluate", "boxed.yml", *quick, "--container", "--setting", "container.memory=1GiB"
-    )
+    limited = ("--container", "--setting", "container.memory=1GiB")
+    done = mlms("evaluate", "boxed.yml", *quick, *limited, "--trace", "system", "--output", "json")
     assert done.returncode == 0, done.stderr
-    words = " ".join(done.stdout.split())
+    deep = json.loads(done.stdout)
+    assert deep["environment"] == f"container:{image}"
+    assert deep["spans"]["framework"] > 1000 and deep["spans"]["system"]
+    assert "perf_event_open is not permitted" in deep["unavailable"]["system"]
+    words = " ".join(mlms("show", "last").stdout.split())
     assert f"environment container:{image}" in words and "espresso" in words
     assert "1.0 GiB" in words and "no network" in words
 
