@@ -24,6 +24,9 @@ KINDS = (
     ("library", "libraries"),
     ("variable", "variables"),
 )
+SOMETIMES = ("libraries", "system_packages")
+"""Recorded only where a model was opened, or in a container: none recorded is not none there."""
+NOT_RECORDED = "n/a: not recorded"
 ABSENT = ""
 UNKNOWN = "(version unknown)"
 
@@ -53,6 +56,10 @@ def _layers(a: Stack, b: Stack) -> Iterator[StackRow]:
 def _named(kind: tuple[str, str], a: Stack, b: Stack) -> Iterator[StackRow]:
     one: Mapping[str, str] = getattr(a, kind[1])
     other: Mapping[str, str] = getattr(b, kind[1])
+    if kind[1] in SOMETIMES and bool(one) != bool(other):
+        counts = [f"{len(found)} recorded" if found else NOT_RECORDED for found in (one, other)]
+        yield StackRow(kind=kind[0], name="", a=counts[0], b=counts[1])
+        return
     for name in sorted(one.keys() | other.keys()):
         if one.get(name) != other.get(name) or (name in one) != (name in other):
             yield StackRow(kind=kind[0], name=name, a=_shown(one, name), b=_shown(other, name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from analysis.stacks import StackRow, difference
 from bus.messages import Stack
 
@@ -47,6 +49,16 @@ def test_two_stacks() -> None:
 
 def test_a_stack_is_itself() -> None:
     assert difference(A, A) == []
+
+
+def test_what_was_not_recorded_is_not_absent() -> None:
+    image = replace(A, libraries={})
+    (row,) = difference(A, image)
+    assert (row.kind, row.name, row.a, row.b) == ("library", "", "2 recorded", "n/a: not recorded")
+    outside = replace(A, system_packages={}, packages={})
+    kinds = [(row.kind, row.a, row.b) for row in difference(outside, A)]
+    assert ("system package", "n/a: not recorded", "1 recorded") in kinds
+    assert ("package", "", "1.26.4") in kinds  # numpy: an environment without packages has none
 
 
 def test_the_other_way_round() -> None:

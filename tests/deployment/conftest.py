@@ -47,6 +47,8 @@ class Engine:
     """An engine, spoken to with the same command lines that a person types."""
 
     env: dict[str, str]
+    own: bool = False
+    """Whether it goes with all that it has when the tests end."""
 
     def docker(self, *arguments: str) -> str:
         """What `docker …` prints; CalledProcessError, with its words in the notes, if it fails."""
@@ -75,6 +77,11 @@ class Engine:
             self._pack(["docker", "cp", "-", f"{container}:/"], files, {})
         self.docker("commit", *(f"--change={one}" for one in changes), container, tag)
         self.docker("rm", container)
+
+    def forget(self, *tags: str) -> None:
+        """Remove images, from an engine that stays."""
+        if not self.own:
+            self.docker("image", "rm", "--force", *tags)
 
     def _pack(
         self, command: list[str], files: dict[str, Path], folders: dict[str, tuple[int, int]]
@@ -199,9 +206,8 @@ def _own_engine() -> Iterator[Engine]:
         for without in WITHOUT:
             daemon = _start_daemon(folder, without)
             try:
-                engine = Engine(
-                    {**os.environ, "DOCKER_HOST": f"unix://{folder}/docker.sock", "TAG": "test"}
-                )
+                here = {"DOCKER_HOST": f"unix://{folder}/docker.sock", "TAG": "test"}
+                engine = Engine({**os.environ, **here}, own=True)
                 if not (why_not := _wait(engine, daemon)):
                     _forward(policy)  # other tests have network namespaces of their own
                     yield engine

@@ -135,8 +135,7 @@ def images(
             made.append(tag)
         yield
     finally:
-        for tag in reversed(made):
-            engine.docker("image", "rm", tag)
+        engine.forget(*reversed(made))
 
 
 # ---------------------------------------------------------------- the system, up
