@@ -49,6 +49,7 @@ def _client(user: str) -> Permissions:
             s.asked_by(f"{s.ROOT}.request.*", user),
             s.predict_on("*"),
             s.close_on("*"),
+            s.image_on("*"),
             *mine,
             *told,
             *(place for store in STORES for place in (*_reading(store), *_writing(store))),
