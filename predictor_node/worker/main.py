@@ -19,7 +19,7 @@ from .models import WarmModels
 from .profiling import variables
 from .renewal import begin_anew, settings_spent, taken_over
 from .runner import run_job
-from .stack import stack, system_packages
+from .software import stack, system_packages
 
 MAX_COMMANDS = 64  # the node sends one job at a time; more than this waits in the pipe
 NODE_GONE = 0

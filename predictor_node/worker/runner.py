@@ -23,7 +23,7 @@ from .measure_hooked import Predicting, measure_hooked
 from .models import Opened, WarmModels, prediction_failed
 from .predicting import Asker
 from .profiling import Profiling
-from .stack import loaded
+from .software import loaded
 from .trace import BLOCK_ROWS, FRAMEWORK, LEVELS, Clock, Times, Trace
 
 MEASURED_QUERIES = 50_000  # a frame

@@ -17,7 +17,7 @@ from predictor_node.container_files import files_of, stage, visible
 from predictor_node.container_settings import Allowed, in_effect, limits_of, none_meant, without
 from predictor_node.containers import ContainerError, Engine, _parted, smallest_program
 from predictor_node.launching import Limits
-from predictor_node.worker.stack import LIBRARY, packages
+from predictor_node.worker.software import LIBRARY, packages
 
 GIB = 1 << 30
 ALLOWED = Allowed(memory_bytes=2 * GIB, network=True)
