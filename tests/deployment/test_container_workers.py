@@ -322,9 +322,11 @@ async def test_cancelling_ends_what_never_returns_within_a_second(
     await asyncio.wait_for(ran.ended.wait(), 5)
     assert ran.one(JobFailed).kind == "cancelled"
     assert time.monotonic() - began_s < 1.0
-    while containers(engine):
+    while engine.docker("ps", "--quiet").split():  # nothing runs any more …
         assert time.monotonic() - began_s < 2.0
-        await asyncio.sleep(0.05)
+    while containers(engine):  # … and then it is tidied up, which takes the engine a while
+        assert time.monotonic() - began_s < 20.0
+        await asyncio.sleep(0.1)
 
 
 async def test_a_worker_killed_inside_is_one_failed_attempt(
