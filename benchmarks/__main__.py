@@ -15,6 +15,7 @@ from benchmarks import (
     assembly,
     cold,
     environment,
+    fleet,
     overhead,
     preprocess,
     report,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[Result]]] = {
     "preprocess": preprocess.run,
     "resolve": resolve.run,
     "accuracy": accuracy.run,
+    "fleet": fleet.run,
 }
 SHOW = {"table": report.show_table, "json": report.show_json}
 

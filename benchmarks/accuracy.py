@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from benchmarks import accuracy_digits, fleet, model_files
+from benchmarks import accuracy_digits, model_files, services
 from benchmarks.effort import Effort
 from benchmarks.model_files import ModelFiles
 from benchmarks.overhead import middle
@@ -41,8 +41,8 @@ async def run(effort: Effort) -> Result:
     """Photos through EfficientNet-Lite0 and digits through MNIST-CNN, one thread, one process."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
-        with fleet.running(()) as system:
-            async with fleet.connected(system) as bus:
+        with services.running(()) as system:
+            async with services.connected(system) as bus:
                 files = await model_files.fetch(folder, bus)
                 count = MOST_DIGITS if effort.queries >= TO_DECIDE else FEW_DIGITS
                 digits = await accuracy_digits.fetch(folder, bus, count)

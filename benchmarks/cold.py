@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks import children, fleet, model_files
+from benchmarks import children, model_files, services
 from benchmarks.effort import Effort
 from benchmarks.intervals import bootstrap, difference_of_medians
 from benchmarks.model_files import MODEL, ModelFiles
@@ -59,8 +59,8 @@ async def run(effort: Effort) -> Result:
 
 async def _files(folder: Path) -> ModelFiles:
     """The peer's files, by way of a bus that has ended before anything is timed."""
-    with fleet.running(()) as system:
-        async with fleet.connected(system) as bus:
+    with services.running(()) as system:
+        async with services.connected(system) as bus:
             return await model_files.fetch(folder, bus)
 
 
@@ -83,7 +83,7 @@ async def _in_turns(
 
 async def _evaluate(home: Path) -> Cold:
     """The command, and when its parts were done: seen from outside, by what it leaves behind."""
-    env = fleet.environment(MLMS_HOME=str(home))
+    env = services.environment(MLMS_HOME=str(home))
     begin_s = time.perf_counter()
     async with children.started("-m", "mlmodelscope", *COMMAND, env=env) as process:
         assert process.stdout is not None

@@ -33,6 +33,8 @@ class Effort:
     soak_s: float = 60.0
     manifests: int = 10_000
     resolves: int = 15
+    fleets: tuple[int, ...] = (10, 100, 1_000, 10_000)
+    fleet_s: float = 60.0
 
 
 QUICK = Effort(
@@ -52,4 +54,6 @@ QUICK = Effort(
     soak_s=1.0,
     manifests=500,
     resolves=3,
+    fleets=(10, 200),
+    fleet_s=4.0,
 )

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks import bare, fleet, model_files
+from benchmarks import bare, model_files, services
 from benchmarks.asking import evaluate
 from benchmarks.bare import Bare
 from benchmarks.effort import Effort
@@ -46,8 +46,8 @@ async def both(
     model: str = MODEL, framework: str = "", script: Path = bare.SCRIPT
 ) -> AsyncIterator[tuple[Bus, ModelFiles, tuple[Bare, Bare]]]:
     """A fresh system, and two fresh processes of the peer with the same model and photo."""
-    with fleet.running(ROLES) as system:
-        async with fleet.connected(system) as bus:
+    with services.running(ROLES) as system:
+        async with services.connected(system) as bus:
             files = await model_files.fetch(system.folder, bus, model, framework)
             async with bare.started(files, script) as one, bare.started(files, script) as two:
                 yield bus, files, (one, two)

@@ -12,11 +12,11 @@ import time
 from collections import Counter
 from typing import Any
 
-from benchmarks import children, fleet
+from benchmarks import children, services
 from benchmarks.effort import Effort
-from benchmarks.fleet import Fleet
 from benchmarks.intervals import exactly
 from benchmarks.report import Result, Row
+from benchmarks.services import Fleet
 from benchmarks.spans import a_job, emptied, heard, jetstream, stored_blocks
 from bus import subjects
 from bus.connection import Bus
@@ -30,8 +30,8 @@ SPILL_BYTES = 1 << 30
 
 async def run(effort: Effort) -> Result:
     """One run of `soak_s` seconds."""
-    with fleet.running(("collector",), durable=True) as system:
-        async with fleet.connected(system) as bus:
+    with services.running(("collector",), durable=True) as system:
+        async with services.connected(system) as bus:
             return await _soaked(system, bus, effort.soak_s)
 
 

@@ -21,12 +21,12 @@ import nats
 from nats.js import JetStreamContext
 from pymongo import MongoClient
 
-from benchmarks import children, fleet, one_by_one
+from benchmarks import children, one_by_one, services
 from benchmarks.effort import Effort
-from benchmarks.fleet import Fleet
 from benchmarks.intervals import bootstrap, exactly, median_ratio
 from benchmarks.model_files import MODEL
 from benchmarks.report import Result, Row
+from benchmarks.services import Fleet
 from benchmarks.span_rows import spans
 from bus import subjects
 from bus.connection import Bus
@@ -46,9 +46,9 @@ async def run(effort: Effort) -> Result:
     """Rounds of ours and of theirs; nothing may be lost, and MongoDB itself is asked."""
     ours: list[float] = []
     theirs: list[float] = []
-    with fleet.running(("collector",), durable=True) as system:
+    with services.running(("collector",), durable=True) as system:
         async with AsyncExitStack() as stack:
-            bus = await stack.enter_async_context(fleet.connected(system))
+            bus = await stack.enter_async_context(services.connected(system))
             js = await stack.enter_async_context(jetstream(system))
             await one_by_one.prepare(js)
             await stack.enter_async_context(_peer(system))

@@ -33,6 +33,7 @@ LEADERLESS = (
     nats.js.errors.ServiceUnavailableError,
 )
 FULL_CODES = (10047, 10077, 10122)  # no resources; too many messages or bytes in the stream
+WRONG_LAST = 10071  # what nats-py calls KeyWrongLastSequenceError, but not of a delete
 T = TypeVar("T")
 Seen = Callable[[str, Message | None, int], None]
 
@@ -65,16 +66,28 @@ class Bucket:
             return None
         except (nats.errors.Error, TimeoutError) as exc:
             raise BusError(f"{self._name}/{key}: {exc}") from exc
-        return decode(entry.value or b""), entry.revision or 0
+        if not entry.value:
+            return None  # it expired: nats-py takes the mark that this leaves for a value
+        return decode(entry.value), entry.revision or 0
 
     async def create(self, key: str, message: Message) -> int:
         """Write `key`, which must not be there yet; the revision. StaleError if it is."""
         try:
             return await patiently(lambda: self._kv.create(key, encode(message)))
         except nats.js.errors.KeyWrongLastSequenceError as exc:
+            if revision := await self._expired(key):
+                return await self.update(key, message, revision)
             raise StaleError(self._name, key) from exc
         except (nats.errors.Error, TimeoutError) as exc:
             raise BusError(f"{self._name}/{key}: {exc}") from exc
+
+    async def _expired(self, key: str) -> int:
+        """The revision of the mark that an expired key leaves; 0: it has a value, or is gone."""
+        try:
+            entry = await patiently(lambda: self._kv.get(key))
+        except (nats.errors.Error, TimeoutError):
+            return 0
+        return 0 if entry.value else entry.revision or 0
 
     async def update(self, key: str, message: Message, revision: int) -> int:
         """Write `key` if `revision` is still the newest; the new revision, or StaleError."""
@@ -92,10 +105,14 @@ class Bucket:
         except (nats.errors.Error, TimeoutError) as exc:
             raise BusError(f"{self._name}/{key}: {exc}") from exc
 
-    async def delete(self, key: str) -> None:
-        """Remove `key`; watchers see None."""
+    async def delete(self, key: str, revision: int = 0) -> None:
+        """Remove `key`; watchers see None. revision: only if it is still the newest."""
         try:
-            await patiently(lambda: self._kv.delete(key))
+            await patiently(lambda: self._kv.delete(key, last=revision or None))
+        except nats.js.errors.BadRequestError as exc:
+            if exc.err_code == WRONG_LAST:
+                raise StaleError(self._name, key) from exc
+            raise BusError(f"{self._name}/{key}: {exc}") from exc
         except (nats.errors.Error, TimeoutError) as exc:
             raise BusError(f"{self._name}/{key}: {exc}") from exc
 

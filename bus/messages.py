@@ -70,12 +70,16 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
 
 
 class Device(Struct, frozen=True, kw_only=True):
-    """A thing that computes. kind: cpu, gpu or other; memory_bytes 0 means unknown."""
+    """A thing that computes. kind: cpu, gpu or other; memory_bytes 0 means unknown.
+
+    capability: CUDA's compute capability (8.0), where the device has one.
+    """
 
     kind: str
     name: str
     memory_bytes: int = 0
     count: int = 1
+    capability: str = ""
 
 
 class FrameworkSeen(Struct, frozen=True, kw_only=True):
@@ -87,9 +91,12 @@ class FrameworkSeen(Struct, frozen=True, kw_only=True):
     providers: list[str] = []
     environment: str = "default"
     packages: dict[str, str] = {}
-    """Packages of that environment that bring models with them (torchvision …): name -> version."""
+    """Packages of that environment that bring models with them (torchvision …), or lie below the
+    framework (numpy, CUDA's libraries …): name -> version."""
     levels: list[Level] = []
     """The trace levels that profilers of that environment serve for it, beside its own layers."""
+    python: str = ""
+    """The version of that environment's Python; empty: none, or not known."""
 
 
 class Clock(Struct, frozen=True, kw_only=True):
@@ -124,7 +131,9 @@ class NodeAnnounced(Message, frozen=True, kw_only=True):
     frameworks: list[FrameworkSeen] = []
     containers: bool = False
     interconnect: str = ""
+    """What joins its devices, words with blanks between: pcie4, nvlink …; empty: not known."""
     labels: dict[str, str] = {}
+    """What its owner says of it; `price`: what an hour of it costs, a number."""
     slots: int = 1
     allow_code: bool = False
     """Whether a manifest's own code may run here."""
@@ -137,6 +146,13 @@ class NodeAnnounced(Message, frozen=True, kw_only=True):
     status_url: str = ""
     clock: Clock = Clock()
     started_ns: int = 0
+    cpu_features: list[str] = []
+    """What the processor can do that a model may want: avx2, avx512, amx, neon …"""
+    disk_bytes: int = 0
+    """Free for its cache when it announced itself, rounded down to two binary digits."""
+    distribution: str = ""
+    """The operating system's name and version: debian 12."""
+    kernel: str = ""
 
 
 class NodeAlive(Message, frozen=True, kw_only=True):
@@ -145,6 +161,38 @@ class NodeAlive(Message, frozen=True, kw_only=True):
     node_id: str
     incarnation: str
     jobs: list[str] = []
+
+
+class ModelRan(Struct, frozen=True, kw_only=True):
+    """What running a model on a node was like, the last time.
+
+    ns_per_input: the median predict call at the smallest batch size, divided by that; fetch_ns:
+    what bringing its files took when they were not there yet.
+    """
+
+    model_digest: str
+    framework: str
+    ns_per_input: int
+    fetch_ns: int = 0
+
+
+class NodeRan(Message, frozen=True, kw_only=True):
+    """What a node has run lately: how fast, and whose files lie in its cache. Bucket mlms_ran."""
+
+    node_id: str
+    models: list[ModelRan] = []
+    """The last 64, the latest last."""
+
+
+class DeviceHeld(Message, frozen=True, kw_only=True):
+    """A node measures on a device of its machine: no other node there does, until it is done.
+
+    Kept in the bucket mlms_leases under `<machine>.<device>`, until its node falls silent.
+    """
+
+    node_id: str
+    incarnation: str
+    job_id: str
 
 
 # ------------------------------------------------------------------ asking for an evaluation
@@ -162,12 +210,16 @@ class Input(Struct, frozen=True, kw_only=True):
     checksum: str = ""
 
 
+Preference = Literal["", "cheapest", "fastest", "least_loaded"]
+
+
 class Wanted(Struct, frozen=True, kw_only=True):
     """What a node must have. Empty fields ask for nothing.
 
     framework: `name`, or `name@range`. device: cpu, gpu, other. node: one node's id.
     environment: the name of one of a node's environments. container: in the manifest's container,
-    also where the node has the framework itself.
+    also where the node has the framework itself. requires: constraints as text, such as
+    `gpu.memory>=16GiB` (docs/fleet.md has the grammar). prefer: which of those that fit.
     """
 
     framework: str = ""
@@ -179,6 +231,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     min_cores: int = 0
     labels: dict[str, str] = {}
     container: bool = False
+    requires: list[str] = []
+    prefer: Preference = ""
 
 
 class Evaluate(Message, frozen=True, kw_only=True):
@@ -220,6 +274,10 @@ class Evaluate(Message, frozen=True, kw_only=True):
     """Where to push them besides the collector's own endpoint, if its settings allow the host."""
     parent_span: int = 0
     """The client's own request span: what happens elsewhere hangs below it."""
+    spread: int = 1
+    """On how many of the fitting nodes to run it, a job each; 0: on every one."""
+    priority: int = 0
+    """-10 to 10: of those that wait, the higher goes first, whoever asks."""
 
 
 class JobPlaced(Struct, frozen=True, kw_only=True):
@@ -260,9 +318,9 @@ class Refused(Message, frozen=True, kw_only=True):
     """The request cannot be met.
 
     kind: unknown_model, unknown_dataset, unmet_version, not_runnable, bad_request, no_nodes or
-    nothing_fits; of Publish also manifest or changed; of Open also what went wrong on the node:
-    busy, node_lost, worker_died, asset, framework, request. misfits: every reason, near misses
-    (fewest failures) first.
+    nothing_fits; queue_full or user_limit where too much waits already; of Publish also manifest or
+    changed; of Open also what went wrong on the node: busy, node_lost, worker_died, asset,
+    framework, request. misfits: every reason, near misses (fewest failures) first.
     """
 
     evaluation_id: str = ""
@@ -308,7 +366,10 @@ class Done(Message, frozen=True, kw_only=True):
 
 
 class Fits(Message, frozen=True, kw_only=True):
-    """Which nodes would run this? Answered by Fitting or Refused, on `request.fits`."""
+    """Which nodes would run this? Answered by Fitting or Refused, on `request.fits`.
+
+    Without a model: which nodes have what is wanted?
+    """
 
     user: str = "anonymous"
     model: str = ""
@@ -337,7 +398,11 @@ class Fitting(Message, frozen=True, kw_only=True):
 
 
 class ListNodes(Message, frozen=True, kw_only=True):
-    """Which nodes are alive? Answered by Nodes, on `request.nodes`."""
+    """Which nodes are alive? Answered by Nodes, on `request.nodes`, a page of `limit` (0: 1,000)
+    at a time, by id; after: the last id of the page before."""
+
+    after: str = ""
+    limit: int = 0
 
 
 class NodeSeen(Struct, frozen=True, kw_only=True):
@@ -349,9 +414,48 @@ class NodeSeen(Struct, frozen=True, kw_only=True):
 
 
 class Nodes(Message, frozen=True, kw_only=True):
-    """Every node that is alive."""
+    """A page of the nodes that are alive; more: whether others come after."""
 
     nodes: list[NodeSeen]
+    more: bool = False
+
+
+class ListQueue(Message, frozen=True, kw_only=True):
+    """What waits, and for what? Answered by Queue, on `request.queue`.
+
+    Of one evaluation, of the asking user's own (`mine`), or of all; up to `limit` jobs. Of other
+    users' private models the name is not told.
+    """
+
+    evaluation_id: str = ""
+    user: str = "anonymous"
+    mine: bool = False
+    limit: int = 1000
+
+
+class JobWaiting(Struct, frozen=True, kw_only=True):
+    """A job that has not ended. position: 1 is next on its node, of `of` that wait; 0: it runs.
+
+    held: it lies with the coordinators, and may still go to another node.
+    """
+
+    job_id: str
+    evaluation_id: str
+    user: str
+    model: str
+    node_id: str
+    position: int
+    of: int
+    held: bool = False
+    priority: int = 0
+    submitted_ns: int = 0
+
+
+class Queue(Message, frozen=True, kw_only=True):
+    """Jobs that have not ended, node by node, in the order in which they will run."""
+
+    jobs: list[JobWaiting]
+    total: int = 0
 
 
 class ListModels(Message, frozen=True, kw_only=True):
@@ -453,6 +557,13 @@ class JobRecord(Message, frozen=True, kw_only=True):
     kind: str = ""
     text: str = ""
     changed_ns: int = 0
+    held: bool = False
+    """Whether it still lies with the coordinators: its node has enough to do without it."""
+    priority: int = 0
+    expected_s: float = 0.0
+    """What it is expected to take on its node, by what is known of the model there; 0: unknown."""
+    started_ns: int = 0
+    """When its node began with the current attempt, on that node's clock."""
 
 
 class EvaluationRecord(Message, frozen=True, kw_only=True):
@@ -1211,6 +1322,8 @@ class Failed(Message, frozen=True, kw_only=True):
 MESSAGES: tuple[type[Message], ...] = (
     NodeAnnounced,
     NodeAlive,
+    NodeRan,
+    DeviceHeld,
     Evaluate,
     Accepted,
     Refused,
@@ -1222,6 +1335,8 @@ MESSAGES: tuple[type[Message], ...] = (
     Fitting,
     ListNodes,
     Nodes,
+    ListQueue,
+    Queue,
     ListModels,
     Models,
     ListDatasets,

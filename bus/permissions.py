@@ -16,6 +16,8 @@ BUCKETS = (
     s.EVALUATIONS_BUCKET,
     s.MANIFESTS_BUCKET,
     s.DATASETS_BUCKET,
+    s.RAN_BUCKET,
+    s.LEASES_BUCKET,
 )
 STORES = (s.OBJECTS, s.MODEL_OBJECTS)
 MICRO = "$SRV"
@@ -66,6 +68,8 @@ def _node(node_id: str) -> Permissions:
             s.key_change(s.NODES_BUCKET, node_id),
             s.key_change(s.ALIVE_BUCKET, node_id),
             s.key_change(s.JOBS_BUCKET, "*"),
+            s.key_change(s.RAN_BUCKET, node_id),
+            s.key_change(s.LEASES_BUCKET, "*.*"),  # of a machine's device, whichever it is
             *(f"{JS}.STREAM.INFO.KV_{name}" for name in BUCKETS),
             *(f"{JS}.STREAM.MSG.GET.KV_{name}" for name in BUCKETS),
             *(f"{JS}.DIRECT.GET.KV_{name}.>" for name in BUCKETS),

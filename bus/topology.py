@@ -55,6 +55,9 @@ BUCKETS = (
         ttl=ALIVE_S,
         limit_marker_ttl=60,
     ),
+    api.KeyValueConfig(bucket=subjects.RAN_BUCKET, ttl=30 * DAY_S),
+    # As long as a heartbeat: a node that died holds its device no longer than its jobs.
+    api.KeyValueConfig(bucket=subjects.LEASES_BUCKET, ttl=ALIVE_S, limit_marker_ttl=60),
     api.KeyValueConfig(bucket=subjects.JOBS_BUCKET, ttl=7 * DAY_S),
     api.KeyValueConfig(bucket=subjects.EVALUATIONS_BUCKET, ttl=7 * DAY_S),
     api.KeyValueConfig(bucket=subjects.MANIFESTS_BUCKET),

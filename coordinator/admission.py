@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from bus.caller_trace import ADDRESS, TRACEPARENT, read_traceparent, traces_url
@@ -23,17 +23,24 @@ from bus.messages import (
     Misfit,
     Open,
     Refused,
+    Wanted,
 )
-from coordinator.constraints import Fitting, explain, misfits, same_framework, survey
+from coordinator.constraints import Fitting, explain, misfits, survey
 from coordinator.jobs import plan_runs
-from coordinator.placement import Choice, choose
+from coordinator.needs import read_needs
+from coordinator.placement import Choice, choose_several
+from coordinator.ran import Outlooks
 from coordinator.registry import Registry
+from coordinator.turns import PRIORITIES
+from coordinator.words import same_framework
 from manifests.catalog import Catalog, NotRunnableError, UnmetVersionError, check, not_runnable
 from manifests.datasets import Datasets, check_dataset
 from manifests.version import parse_reference
 
 _ID = re.compile(r"[0-9a-f]{32}")
 MOST_BATCH_SIZES = 64
+MOST_JOBS = 1000
+"""Of one evaluation that runs on every node."""
 Asked = Evaluate | Fits | Open
 
 
@@ -42,16 +49,25 @@ class Plan:
     """What will run, where, and on what."""
 
     manifest: Manifest
-    choice: Choice
+    choices: list[Choice]
     inputs: list[Input]
     dataset: DatasetManifest | None = None
+
+    @property
+    def choice(self) -> Choice:
+        """The first choice, of one or several."""
+        return self.choices[0]
+
+    def each(self) -> list[Plan]:
+        """A plan for every choice."""
+        return [replace(self, choices=[choice]) for choice in self.choices]
 
 
 def admit(
     request: Evaluate,
     catalog: Catalog,
     registry: Registry,
-    outstanding: Mapping[str, int],
+    outlooks: Outlooks,
     datasets: Datasets | None = None,
 ) -> Plan | Refused:
     """The plan for a request, or why there is none."""
@@ -60,14 +76,14 @@ def admit(
     dataset = dataset_of(request, datasets or Datasets())
     if isinstance(dataset, Refused):
         return dataset
-    found = settle(request, catalog, registry, outstanding)
+    found = settle(request, catalog, registry, outlooks)
     if isinstance(found, Refused):
         return found
-    manifest, choice = found
+    manifest, choices = found
     if dataset is not None:
-        return Plan(manifest, choice, [], dataset)
+        return Plan(manifest, choices, [], dataset)
     if inputs := request.inputs or _samples(manifest):
-        return Plan(manifest, choice, inputs)
+        return Plan(manifest, choices, inputs)
     return _refused(request, "bad_request", _no_inputs(manifest))
 
 
@@ -75,23 +91,35 @@ def settle(
     request: Evaluate | Open,
     catalog: Catalog,
     registry: Registry,
-    outstanding: Mapping[str, int],
+    outlooks: Outlooks,
     excluded: Collection[str] = (),
-) -> tuple[Manifest, Choice] | Refused:
-    """Which model is meant, and which node will have it, or everything that stands against it."""
+) -> tuple[Manifest, list[Choice]] | Refused:
+    """Which model is meant, and which nodes will have it, or everything that stands against it."""
+    if problem := faults_of_wanted(request.wanted):
+        return _refused(request, "bad_request", problem)
+    spread = request.spread if isinstance(request, Evaluate) else 1
     found = candidates(request, catalog)
     if isinstance(found, Refused):
         return found
     if not len(registry):
         return no_nodes(request)
     surveys: list[Fitting] = []
+    most = 0
     for manifest in found:
         surveyed = survey(manifest, request.wanted, registry.kinds())
-        choice = choose(surveyed, outstanding, excluded)
-        if choice is not None:
-            return manifest, choice
+        outlook = outlooks.of(manifest, request)
+        choices = choose_several(surveyed, spread, outlook, excluded)
+        if len(choices) > MOST_JOBS:
+            return _refused(request, "bad_request", _too_many(len(choices)))
+        if choices and len(choices) >= spread:
+            return manifest, choices
         surveys += surveyed
-    return _nothing_fits(request, found[0], misfits(surveys), registry)
+        most = max(most, len(choices))
+    return _nothing_fits(request, found[0], misfits(surveys), (registry, most))
+
+
+def _too_many(count: int) -> str:
+    return f"spread: expected at most {MOST_JOBS} nodes for one evaluation ({count} fit)"
 
 
 def faults(request: Evaluate) -> str:
@@ -118,10 +146,14 @@ def faults(request: Evaluate) -> str:
         ("max_attempts", 1),
         ("top_k", 0),
         ("limit", 0),
+        ("spread", 0),
     ):
         value = getattr(request, name)
         if value < least:
             found.append(f"{name}: expected at least {least} (got {value})")
+    found += [problem] if (problem := faults_of_wanted(request.wanted)) else []
+    if request.priority not in PRIORITIES:
+        found.append(f"priority: expected -10 to 10 (got {request.priority})")
     if not (math.isfinite(request.timeout_s) and request.timeout_s > 0):
         found.append(f"timeout_s: expected seconds above 0 (got {request.timeout_s})")
     if request.traceparent and read_traceparent(request.traceparent) is None:
@@ -133,6 +165,15 @@ def faults(request: Evaluate) -> str:
         )
         found.append(f"otlp_endpoint: expected {ADDRESS} (got {shown})")
     return "; ".join(found)
+
+
+def faults_of_wanted(wanted: Wanted) -> str:
+    """What is wrong with the constraints that are text, or nothing."""
+    try:
+        read_needs(wanted.requires)
+    except MLModelScopeError as exc:
+        return f"requires: {str(exc).removeprefix('requires: ')}"
+    return ""
 
 
 def dataset_of(request: Evaluate, datasets: Datasets) -> DatasetManifest | Refused | None:
@@ -183,8 +224,17 @@ def no_nodes(request: Asked) -> Refused:
 
 
 def _nothing_fits(
-    request: Evaluate | Open, manifest: Manifest, groups: list[Misfit], registry: Registry
+    request: Evaluate | Open,
+    manifest: Manifest,
+    groups: list[Misfit],
+    there_is: tuple[Registry, int],
 ) -> Refused:
+    registry, fitting = there_is
+    if fitting and isinstance(request, Evaluate):
+        fit = f"{request.spread} nodes are wanted and {fitting} fit{'s' if fitting == 1 else ''}"
+        others = f": {explain(groups)}" if groups else "; there are no others"
+        text = f"{fit} {manifest.name} {manifest.version}{others}"
+        return _refused(request, "nothing_fits", text, groups=groups)
     name, there = manifest.framework.name, registry.frameworks()
     wanted = parse_reference(request.wanted.framework)[0] if request.wanted.framework else name
     unknown = next((n for n in (wanted, name) if not any(same_framework(n, t) for t in there)), "")
@@ -236,13 +286,15 @@ def settings_of(request: Evaluate | Open) -> dict[str, str | int]:
 
 
 def make_job(request: Evaluate, plan: Plan, number: int, now_ns: int) -> Job:
-    """The job of a plan; its id follows from the evaluation's, so it can be made twice."""
-    framework = plan.choice.framework
+    """The job of a plan's first choice; its id follows from the evaluation's and its number, so it
+    can be made twice."""
+    choice = plan.choice
+    framework = choice.framework
     return Job(
         job_id=f"{request.evaluation_id}-{number}",
         evaluation_id=request.evaluation_id,
         user=request.user,
-        node_id=plan.choice.node_id,
+        node_id=choice.node_id,
         manifest=plan.manifest,
         framework=framework.name,
         framework_version=framework.version,

@@ -6,6 +6,7 @@ said twice carries the same id.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter
@@ -24,70 +25,134 @@ from bus.messages import (
     JobFailed,
     JobFinished,
     JobOutcome,
-    JobPlaced,
     JobRecord,
 )
 from coordinator import jobs
 from coordinator.admission import Plan, make_job
 from coordinator.board import Board
 from coordinator.constraints import explain, misfits, survey
-from coordinator.placement import choose
+from coordinator.placement import Choice, choose
+from coordinator.ran import Outlooks, Ran
 from coordinator.registry import Registry
 
 log = logging.getLogger(__name__)
+
+AHEAD = 2
+"""How many jobs a node is given for each of its slots: one to run, and one to begin at once when
+that has ended. All others wait with the coordinators, where their order can still change."""
 
 
 class Attempts:
     """The moves of jobs and evaluations, with what each of them says on the bus."""
 
-    def __init__(self, bus: Bus, board: Board, registry: Registry, counters: Counter[str]) -> None:
-        self._bus, self._board, self._registry = bus, board, registry
+    def __init__(
+        self, bus: Bus, board: Board, seen: tuple[Registry, Ran], counters: Counter[str]
+    ) -> None:
+        self._bus, self._board = bus, board
+        self._registry, self._ran = seen
         self._counters = counters
+        self.ahead = AHEAD
+
+    @property
+    def outlooks(self) -> Outlooks:
+        """What placing goes by, now."""
+        return Outlooks(self._board.backlog_s, self._ran)
 
     # ---------------------------------------------------------------- placing
 
     async def place(
         self, request: Evaluate, plan: Plan, now_ns: int
-    ) -> tuple[EvaluationRecord, bool]:
-        """Write the evaluation, then its job: from here on it cannot be forgotten.
+    ) -> tuple[EvaluationRecord, list[str] | None]:
+        """Write the evaluation, then its jobs: from here on it cannot be forgotten.
 
-        Returns the evaluation, and whether its job was published here and now.
+        Returns the evaluation, and which of its jobs were published here and now; None: it was
+        there already.
         """
-        job = make_job(request, plan, 0, now_ns)
-        placed = JobPlaced(
-            job_id=job.job_id,
-            node_id=job.node_id,
-            framework=job.framework,
-            framework_version=job.framework_version,
-        )
+        written = [
+            self._written(request, each, number, now_ns) for number, each in enumerate(plan.each())
+        ]
         record = EvaluationRecord(
             request=request,
             model=plan.manifest.name,
             model_version=plan.manifest.version,
-            jobs=[placed],
+            jobs=[jobs.placed(one.job) for one in written],
             accepted_ns=now_ns,
         )
         try:
             await self._board.create_evaluation(record)
+            published = await asyncio.gather(*map(self.create_job, written))
         except StaleError:
             # The same request came twice at once: the other one's answer is the answer.
-            return await self._board.evaluation(request.evaluation_id) or record, False
-        written = JobRecord(job=job, node_id=job.node_id, changed_ns=now_ns)
-        return record, await self.create_job(written)
+            return await self._board.evaluation(request.evaluation_id) or record, None
+        finally:
+            for one in written:
+                self._board.forget(one.job.job_id)
+        return record, [
+            one.job.job_id for one, done in zip(written, published, strict=True) if done
+        ]
+
+    async def place_job(self, request: Evaluate, plan: Plan, number: int, now_ns: int) -> None:
+        """Write one job of an evaluation that is written already."""
+        record = self._written(request, plan, number, now_ns)
+        try:
+            await self.create_job(record)
+        finally:
+            self._board.forget(record.job.job_id)
+
+    def _written(self, request: Evaluate, plan: Plan, number: int, now_ns: int) -> JobRecord:
+        job = make_job(request, plan, number, now_ns)
+        record = JobRecord(
+            job=job,
+            node_id=job.node_id,
+            changed_ns=now_ns,
+            held=self.is_full(job.node_id),
+            priority=request.priority,
+            expected_s=plan.choice.expected_s,
+        )
+        self._board.intend(record)
+        return record
+
+    def is_full(self, node_id: str) -> bool:
+        """Whether a node has enough to do: what comes now waits here for its turn."""
+        if node_id in self._board.held:
+            return True
+        node = self._registry.get(node_id)
+        return self._board.begun(node_id) >= self.ahead * (node.slots if node else 1)
 
     async def create_job(self, record: JobRecord) -> bool:
-        """Write a job and put it into its node's queue; whether it lies there now."""
+        """Write a job and, unless it is held, put it into its node's queue; whether it lies there
+        now."""
         try:
             await self._board.create_job(record)
         except StaleError:
             return False  # another coordinator was quicker
         self._counters["placed"] += 1
+        if record.held:
+            return False
         try:
             await self.publish(record)
         except BusError as exc:
             # It is written down, so the sweep publishes it.
             log.warning("not published", extra={"job_id": record.job.job_id, "error": str(exc)})
             return False
+        return True
+
+    async def begin(self, job_id: str, choice: Choice | None = None) -> bool:
+        """A held job's turn has come, on its node or on the one of `choice`; False: it was moved
+        meanwhile."""
+
+        def change(record: JobRecord) -> JobRecord | None:
+            if not record.held or record.state != "queued":
+                return None
+            if choice is None or choice.node_id == record.node_id:
+                return jobs.release(record, time.time_ns())
+            return jobs.rebind(record, choice, time.time_ns(), held=False)
+
+        moved = await self._board.move_job(job_id, change)
+        if moved is None:
+            return False
+        await self.publish(moved)
+        await self.mark_published(job_id, moved.attempt)
         return True
 
     async def publish(self, record: JobRecord) -> None:
@@ -213,13 +278,17 @@ class Attempts:
         def change(record: JobRecord) -> JobRecord | None:
             if record.state not in jobs.OPEN or record.attempt != attempt:
                 return None
+            if record.held and self._registry.get(record.node_id) is not None:
+                return None  # somebody else has found it another node
             return self._next(record, evaluation.request, kind, why)
 
         moved = await self._board.move_job(job_id, change)
         if moved is None:
             return
-        self._counters["lost"] += 1
+        self._counters["lost" if moved.attempt != attempt else "rebound"] += 1
         log.warning("attempt lost", extra={"job_id": job_id, "attempt": attempt, "why": why})
+        if moved.held:
+            return
         if moved.state == "queued":
             await self.publish(moved)
             await self.mark_published(job_id, moved.attempt)
@@ -229,18 +298,21 @@ class Attempts:
     def _next(self, record: JobRecord, request: Evaluate, kind: str, why: str) -> JobRecord:
         """The record with its next attempt, or failed."""
         now_ns = time.time_ns()
-        if record.attempt >= request.max_attempts:
+        if record.attempt >= request.max_attempts and not record.held:
             text = f"{why}; this was attempt {record.attempt} of {request.max_attempts}"
             return jobs.fail(record, kind, text, now_ns)
         surveyed = survey(record.job.manifest, request.wanted, self._registry.kinds())
-        load = self._board.outstanding
+        outlook = self.outlooks.of(record.job.manifest, request)
         # Another node if there is one; else any that lives, the same one perhaps.
-        choice = choose(surveyed, load, [*record.excluded, record.node_id])
-        choice = choice or choose(surveyed, load)
+        choice = choose(surveyed, outlook, [*record.excluded, record.node_id])
+        choice = choice or choose(surveyed, outlook)
         if choice is None:
             others = explain(misfits(surveyed)) or "no other node is alive"
             return jobs.fail(record, kind, f"{why}; no other node fits: {others}", now_ns)
-        return jobs.lose(record, choice, now_ns)
+        held = self.is_full(choice.node_id)
+        if record.held:
+            return jobs.rebind(record, choice, now_ns, held)
+        return jobs.lose(record, choice, now_ns, held)
 
 
 def accepted(record: EvaluationRecord) -> Accepted:

@@ -7,7 +7,7 @@ on what the bucket says.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -18,6 +18,7 @@ from bus.connection import Bus
 from bus.errors import BusError, StaleError
 from bus.messages import EvaluationRecord, JobRecord, Message
 from coordinator.jobs import OPEN, IllegalMoveError
+from coordinator.turns import Used, cost_s
 
 REMEMBERED = 10_000
 """How many ended jobs are counted in the status."""
@@ -42,6 +43,14 @@ class Board:
         self.jobs: dict[str, Seen[JobRecord]] = {}
         self.evaluations: dict[str, Seen[EvaluationRecord]] = {}
         self.outstanding: Counter[str] = Counter()
+        """By node: the jobs placed on it and not ended."""
+        self.backlog_s: dict[str, float] = {}
+        """By node: what they are expected to take together."""
+        self.held: dict[str, set[str]] = {}
+        """By node: the jobs that wait here, with the coordinators, for their turn on it."""
+        self.of_user: Counter[str] = Counter()
+        self._used, self._begun_s = Used(), defaultdict[str, float](float)
+        self._intended: dict[str, JobRecord] = {}
         self._ended: dict[str, str] = {}
         self._watches: list[Watch] = []
 
@@ -67,6 +76,7 @@ class Board:
     # ---------------------------------------------------------------- what is seen
 
     def _saw_job(self, key: str, message: Message | None, revision: int) -> None:
+        self.forget(key)
         known = self.jobs.get(key)
         if known is not None and known.revision >= revision:
             return
@@ -74,19 +84,60 @@ class Board:
             return  # a job does not come back: this news is older than ours
         if known is not None:
             del self.jobs[key]
-            self._count(known.record.node_id, -1)
+            self._count(known.record, -1)
         if isinstance(message, JobRecord) and message.state in OPEN:
             self.jobs[key] = Seen(message, revision, time.monotonic())
-            self._count(message.node_id, 1)
+            self._count(message, 1)
         elif isinstance(message, JobRecord):
             self._ended[key] = message.state
+            if message.started_ns:
+                took_s = (message.changed_ns - message.started_ns) / 1e9
+                self._used.add(message.job.user, took_s, message.changed_ns)
             if len(self._ended) > REMEMBERED:
                 del self._ended[next(iter(self._ended))]
 
-    def _count(self, node_id: str, step: int) -> None:
-        self.outstanding[node_id] += step
-        if self.outstanding[node_id] <= 0:
-            del self.outstanding[node_id]
+    def _count(self, record: JobRecord, step: int) -> None:
+        node_id, user = record.node_id, record.job.user
+        for counter, key in ((self.outstanding, node_id), (self.of_user, user)):
+            counter[key] += step
+            if counter[key] <= 0:
+                del counter[key]
+        if node_id in self.outstanding:
+            backlog_s = self.backlog_s.get(node_id, 0.0) + step * cost_s(record)
+            self.backlog_s[node_id] = max(0.0, backlog_s)
+        else:
+            self.backlog_s.pop(node_id, None)
+        if not record.held:
+            self._begun_s[user] += step * cost_s(record)
+        elif step > 0:
+            self.held.setdefault(node_id, set()).add(record.job.job_id)
+        elif held := self.held.get(node_id):
+            held.discard(record.job.job_id)
+            if not held:
+                del self.held[node_id]
+
+    def intend(self, record: JobRecord) -> None:
+        """A job is about to be written: whoever is placed meanwhile must know of it."""
+        if record.job.job_id not in self._intended and record.job.job_id not in self.jobs:
+            self._intended[record.job.job_id] = record
+            self._count(record, 1)
+
+    def forget(self, job_id: str) -> None:
+        """What was intended is written, or came to nothing."""
+        if record := self._intended.pop(job_id, None):
+            self._count(record, -1)
+
+    def begun(self, node_id: str) -> int:
+        """How many jobs run on a node, or lie in its own queue."""
+        return self.outstanding[node_id] - len(self.held.get(node_id, ()))
+
+    def used_s(self, now_ns: int) -> dict[str, float]:
+        """What each user had of the fleet lately, and has in hand now."""
+        used = self._used.at(now_ns)
+        for user, begun_s in self._begun_s.items():
+            if begun_s > 0:
+                used[user] = used.get(user, 0.0) + begun_s
+        return used
 
     def _saw_evaluation(self, key: str, message: Message | None, revision: int) -> None:
         known = self.evaluations.get(key)

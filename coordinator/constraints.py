@@ -9,6 +9,8 @@ from functools import lru_cache
 
 from bus.errors import InputError
 from bus.messages import Failure, FrameworkSeen, Manifest, Misfit, NodeAnnounced, Wanted
+from coordinator.meeting import ANOTHER_NODE, failing_machine, meets_pins, suited
+from coordinator.needs import read_needs
 from coordinator.provision import provided
 from coordinator.registry import Kind
 from coordinator.words import architecture, gibibytes, package_name, same_framework
@@ -19,7 +21,6 @@ from manifests.version import key, meets, normalise, parse_reference
 SHOWN_NODES = 8
 """How many nodes of a group a refusal names; it always says how many there are."""
 SHOWN_GROUPS = 50
-ANOTHER_NODE = "another node"
 ALLOWING = "a node that allows a manifest's code (--allow-code)"
 
 
@@ -49,41 +50,57 @@ class Fitting:
 
 def fit(manifest: Manifest, wanted: Wanted, node: NodeAnnounced) -> Fit:
     """Hold a node against everything that the model and the request ask for."""
-    return _pinned(_able(manifest, wanted, node), wanted, node.node_id)
+    return _pinned(_able(manifest, wanted, node), _pins(wanted, node.node_id))
 
 
-def _able(manifest: Manifest, wanted: Wanted, node: NodeAnnounced) -> Fit:
+def _able(manifest: Manifest | None, wanted: Wanted, node: NodeAnnounced) -> Fit:
     """The same for all nodes that are alike: everything but which node it is."""
+    needs = read_needs(wanted.requires)
     builds, failures = _builds(manifest, wanted, node)
+    if builds or not failures:
+        suiting, unsuited = suited(needs, builds)
+        builds, failures = tuple(suiting), failures + unsuited
     failures += _device(wanted, node, builds[0] if builds else None)
-    failures += _code(manifest, node)
-    builds, failures = provided(manifest, wanted, node, (builds, failures))
+    failures += _code(manifest, node) if manifest is not None else []
+    if manifest is not None:
+        builds, failures = provided(manifest, wanted, node, (builds, failures))
     failures += _machine(wanted, node)
+    failures += failing_machine(needs, node)
     if failures:
         return Fit(None, tuple(failures))
     able = tuple(seen for seen in builds if not wanted.device or wanted.device in seen.devices)
-    return Fit(builds[0], (), able or builds[:1])
+    return Fit(builds[0] if builds else None, (), able or builds[:1])
 
 
-def _pinned(able: Fit, wanted: Wanted, node_id: str) -> Fit:
-    if not wanted.node or wanted.node == node_id:
-        return able
-    pin = Failure(constraint="node", wanted=wanted.node, has=ANOTHER_NODE)
-    return Fit(None, (*able.failures, pin))
+def _pins(wanted: Wanted, node_id: str) -> tuple[Failure, ...]:
+    """What stands against this node for being the one it is."""
+    failures = meets_pins(read_needs(wanted.requires), node_id)
+    if wanted.node and wanted.node != node_id:
+        failures = [Failure(constraint="node", wanted=wanted.node, has=ANOTHER_NODE), *failures]
+    return tuple(failures)
+
+
+def _pinned(able: Fit, pins: tuple[Failure, ...]) -> Fit:
+    return Fit(None, (*able.failures, *pins)) if pins else able
 
 
 def _builds(
-    manifest: Manifest, wanted: Wanted, node: NodeAnnounced
+    manifest: Manifest | None, wanted: Wanted, node: NodeAnnounced
 ) -> tuple[tuple[FrameworkSeen, ...], list[Failure]]:
     """The builds that both ranges admit, newest first, those for the wanted device before others.
 
-    They lie in the wanted environment, and it has the packages that the model requires.
+    They lie in the wanted environment, and it has the packages that the model requires. Without a
+    model: every build that the request admits, which asks for none unless it names one.
     """
-    name = manifest.framework.name
+    name = manifest.framework.name if manifest is not None else ""
     asked, asked_range = parse_reference(wanted.framework) if wanted.framework else (name, "")
+    if manifest is None:
+        if not (asked or wanted.environment):
+            return tuple(node.frameworks), []
+        name = asked
     if not same_framework(asked, name):
         return (), [Failure(constraint="framework", wanted=asked, has=f"a model for {name}")]
-    here = [seen for seen in node.frameworks if same_framework(seen.name, name)]
+    here = [seen for seen in node.frameworks if not name or same_framework(seen.name, name)]
     if not here:
         has = ", ".join(sorted({seen.name for seen in node.frameworks})) or "none"
         return (), [Failure(constraint="framework", wanted=name, has=has)]
@@ -92,7 +109,8 @@ def _builds(
     if not inside:
         has = ", ".join(f"{seen.name} {seen.version} in {seen.environment}" for seen in here)
         failures = [Failure(constraint="environment", wanted=wanted.environment, has=has)]
-    ranges = [text for text in (manifest.framework.version, asked_range) if text]
+    own_range = manifest.framework.version if manifest is not None else ""
+    ranges = [text for text in (own_range, asked_range) if text]
     met = [seen for seen in inside or here if all(meets(seen.version, text) for text in ranges)]
     if not met:
         versions = ", ".join(dict.fromkeys(seen.version for seen in inside or here))
@@ -114,9 +132,9 @@ def _preference(seen: FrameworkSeen, device: str) -> tuple[object, ...]:
     return able, True, version[3] == (1,), version
 
 
-def _lacking(manifest: Manifest, seen: FrameworkSeen) -> list[Failure]:
+def _lacking(manifest: Manifest | None, seen: FrameworkSeen) -> list[Failure]:
     """The packages that a model requires and an environment has not, or not of that version."""
-    if not manifest.model.requires:
+    if manifest is None or not manifest.model.requires:
         return []
     packages = {package_name(name): version for name, version in seen.packages.items()}
     failures = []
@@ -182,33 +200,39 @@ def _machine(wanted: Wanted, node: NodeAnnounced) -> list[Failure]:
 # ------------------------------------------------------------------ all nodes
 
 
-def survey(manifest: Manifest, wanted: Wanted, kinds: Iterable[Kind]) -> list[Fitting]:
+def survey(manifest: Manifest | None, wanted: Wanted, kinds: Iterable[Kind]) -> list[Fitting]:
     """How every node stands to a request; each kind of node is looked at once."""
     return [found for kind in kinds for found in _of_kind(manifest, wanted, kind)]
 
 
-def _of_kind(manifest: Manifest, wanted: Wanted, kind: Kind) -> Iterator[Fitting]:
+def _of_kind(manifest: Manifest | None, wanted: Wanted, kind: Kind) -> Iterator[Fitting]:
     able = _able(manifest, wanted, kind.example)
-    if not wanted.node:
+    named = {need.value for need in read_needs(wanted.requires) if need.name == "node"}
+    named |= {wanted.node} if wanted.node else set()
+    if not named:
         yield Fitting(able, kind.example, kind.nodes)
         return
-    pinned = [node_id for node_id in kind.nodes if node_id == wanted.node]
-    others = [node_id for node_id in kind.nodes if node_id != wanted.node]
-    for nodes in (pinned, others):
-        if nodes:
-            yield Fitting(_pinned(able, wanted, nodes[0]), kind.example, tuple(nodes))
+    # Only the nodes that somebody named stand otherwise than all others of their kind.
+    folded = {name.casefold() for name in named}
+    single = [node_id for node_id in kind.nodes if node_id.casefold() in folded]
+    others = [node_id for node_id in kind.nodes if node_id.casefold() not in folded]
+    for nodes in ([node_id] for node_id in single):
+        yield Fitting(_pinned(able, _pins(wanted, nodes[0])), kind.example, tuple(nodes))
+    if others:
+        yield Fitting(_pinned(able, _pins(wanted, others[0])), kind.example, tuple(others))
 
 
 def misfits(surveyed: Iterable[Fitting]) -> list[Misfit]:
     """The nodes that do not fit, those with the same reasons together, near misses first."""
-    groups: dict[tuple[tuple[str, str, str], ...], list[str]] = defaultdict(list)
+    # A model in several frameworks is held against a node once for each.
+    groups: dict[tuple[tuple[str, str, str], ...], set[str]] = defaultdict(set)
     reasons: dict[tuple[tuple[str, str, str], ...], list[Failure]] = {}
     for found in surveyed:
         if not found.fit.failures:
             continue
         key = tuple((f.constraint, f.wanted, f.has) for f in found.fit.failures)
         reasons[key] = list(found.fit.failures)
-        groups[key].extend(found.nodes)
+        groups[key].update(found.nodes)
     ordered = sorted(groups.items(), key=lambda group: (len(group[0]), -len(group[1]), group[0]))
     return [
         Misfit(nodes=sorted(nodes)[:SHOWN_NODES], count=len(nodes), failures=reasons[key])

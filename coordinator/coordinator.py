@@ -4,66 +4,62 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bus import subjects
 from bus.buckets import Watch
 from bus.clock_watch import ClockWatch
-from bus.codec import encode, pack_rows
-from bus.connection import Bus
+from bus.codec import encode
+from bus.connection import Bus, Handler
 from bus.consumer import Consumer, Received
-from bus.errors import BusError, MLModelScopeError
+from bus.errors import BusError
 from bus.groups import Groups
 from bus.messages import (
     LEVELS,
     Cancel,
-    Clock,
-    Datasets,
     Done,
     Evaluate,
     EvaluationRecord,
     Facts,
     Fits,
-    Fitting,
     JobFailed,
     JobFinished,
     ListDatasets,
     ListFacts,
     ListModels,
     ListNodes,
+    ListQueue,
     Message,
-    Models,
     NodeAlive,
     NodeAnnounced,
-    Nodes,
-    NodeSeen,
     Open,
     Publish,
     Refused,
-    Span,
-    SpansRecorded,
     Undecodable,
     Unpublish,
 )
 from bus.senders import forged
 from bus.service import Service
-from coordinator.admission import admit, candidates, no_nodes
-from coordinator.attempts import Attempts, accepted
+from coordinator.admission import Plan, admit
+from coordinator.answers import Answers
+from coordinator.attempts import AHEAD, Attempts, accepted
 from coordinator.board import Board
-from coordinator.constraints import misfits, survey
 from coordinator.dataset_shelf import DatasetShelf
 from coordinator.opening import open_model
-from coordinator.placement import in_order, places
+from coordinator.queue import Bounds
+from coordinator.ran import Ran
 from coordinator.registry import Registry
+from coordinator.releasing import Releasing
+from coordinator.route import route_span
 from coordinator.shelf import Shelf
 from coordinator.sweep import Sweep
-from manifests.catalog import not_runnable
+from coordinator.turns import read_shares
 from manifests.zoo import Zoo, zoo_folder
 
+Q = TypeVar("Q", bound=Message)
 log = logging.getLogger(__name__)
 
 APPLICATION = LEVELS.index("application")
@@ -74,13 +70,20 @@ PAGE_BYTES = 2 * 1024 * 1024
 class Settings:
     """sweep_s: how often everything is looked at, beside what is heard of at once.
 
-    home: the data folder, whose lists of libraries' models win over the shipped ones.
-    groups: a file of who is in which group (bus/groups.py), for private models.
+    home: the data folder, whose lists of libraries' models win over the shipped ones. groups: a
+    file of who is in which group (bus/groups.py), for private models. queue_limit,
+    user_limit: how many jobs may be there that have not ended, of all and of one user. shares: how
+    much more one user may have than another (`ann=2,ben=0.5`; 1). ahead: how many jobs a node is
+    given for each of its slots; the others wait with the coordinators.
     """
 
     sweep_s: float = 2.0
     home: str = ""
     groups: str = ""
+    queue_limit: int = 10_000
+    user_limit: int = 1_000
+    shares: str = ""
+    ahead: int = AHEAD
 
 
 class Coordinator(Service):
@@ -96,8 +99,16 @@ class Coordinator(Service):
         self._shelf = Shelf(self.counters, Zoo(zoo_folder(self._settings.home)), groups.of)
         self._catalog = self._shelf.catalog
         self._datasets = DatasetShelf(self.counters, groups.of)
-        self._attempts = Attempts(bus, self._board, self._registry, self.counters)
-        self._sweep = Sweep(self._attempts, self._board, self._registry, self._catalog)
+        self._ran = Ran()
+        seen = self._registry, self._ran
+        self._attempts = Attempts(bus, self._board, seen, self.counters)
+        self._attempts.ahead = max(1, self._settings.ahead)
+        known = self._catalog, self._datasets.known
+        self._sweep = Sweep(self._attempts, self._board, self._registry, known)
+        self._bounds = Bounds(self._settings.queue_limit, self._settings.user_limit)
+        self._shares = read_shares(self._settings.shares)
+        self._answers = Answers(self._registry, self._board, self._ran, *known, shares=self._shares)
+        self._releasing = Releasing(self._attempts, self._board, self._registry, self._shares)
         self._watches: list[Watch] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._facts: Consumer | None = None
@@ -113,6 +124,7 @@ class Coordinator(Service):
         await self._shelf.start(self._bus)
         await self._datasets.start(self._bus)
         await self._board.start(self._bus)
+        await self._ran.start(self._bus)
         for name, seen in (
             (subjects.NODES_BUCKET, self._saw_node),
             (subjects.ALIVE_BUCKET, self._saw_heartbeat),
@@ -125,10 +137,11 @@ class Coordinator(Service):
                 subjects.EVALUATE: self._evaluate,
                 subjects.CANCEL: self._cancel,
                 subjects.TOLD: self._told,
-                subjects.FITS: self._fits,
-                subjects.NODES: self._nodes,
-                subjects.MODELS: self._models,
-                subjects.DATASETS: self._list_datasets,
+                subjects.FITS: _answering(Fits, self._answers.fits),
+                subjects.NODES: _answering(ListNodes, self._answers.nodes),
+                subjects.QUEUE: _answering(ListQueue, self._answers.queue),
+                subjects.MODELS: _answering(ListModels, self._answers.models),
+                subjects.DATASETS: _answering(ListDatasets, self._answers.datasets),
                 subjects.PUBLISH: self._publish,
                 subjects.UNPUBLISH: self._unpublish,
                 subjects.OPEN: self._open,
@@ -139,6 +152,7 @@ class Coordinator(Service):
         self._facts = await self._bus.consume(
             subjects.FACTS_STREAM, subjects.COORDINATOR_FACTS, kinds, self._heard
         )
+        self._releasing.start()
         self._sweeper = asyncio.create_task(self._keep_sweeping())
 
     async def stop(self) -> None:
@@ -149,6 +163,7 @@ class Coordinator(Service):
         if sweeper is not None:
             # Not cancelled: that could fall between a record and what is said of it.
             await asyncio.wait([sweeper])
+        await self._releasing.stop()
         if self._facts is not None:
             await self._facts.stop()
         if self._tasks:
@@ -156,6 +171,7 @@ class Coordinator(Service):
         for watch in self._watches:
             await watch.stop()
         await self._board.stop()
+        await self._ran.stop()
         await self._shelf.stop()
         await self._datasets.stop()
 
@@ -172,6 +188,7 @@ class Coordinator(Service):
             "models": len(self._shelf),
             "jobs": self._board.states(),
             "queues": dict(self._board.outstanding),
+            "held": {node_id: len(held) for node_id, held in self._board.held.items()},
         }
 
     async def _keep_sweeping(self) -> None:
@@ -185,6 +202,7 @@ class Coordinator(Service):
                 return
             try:
                 await self._sweep.run()
+                self._releasing.wake()
             except Exception:
                 # Whatever it was: the next sweep looks at everything again.
                 self.counters["failed_sweeps"] += 1
@@ -200,6 +218,7 @@ class Coordinator(Service):
 
     def _saw_node(self, key: str, message: Message | None, _: int) -> None:
         node = message if isinstance(message, NodeAnnounced) else None
+        self._releasing.wake()
         if self._sweep.gone(self._registry.announced(key, node)):
             self._wake.set()
 
@@ -221,6 +240,7 @@ class Coordinator(Service):
                 log.warning("not taken", extra={"subject": received.subject, "error": why})
             elif isinstance(received.message, JobFinished | JobFailed):
                 await self._attempts.heard(received.message)
+                self._releasing.wake()
         except BusError as exc:
             log.warning("fact put back", extra={"subject": received.subject, "error": str(exc)})
             await received.nak(1.0)
@@ -234,8 +254,11 @@ class Coordinator(Service):
             return _not("Evaluate", request)
         began_ns = time.time_ns()
         self.counters["requests"] += 1
-        load, datasets = self._board.outstanding, self._datasets.known
-        plan = admit(request, self._catalog, self._registry, load, datasets)
+        plan: Plan | Refused = admit(
+            request, self._catalog, self._registry, self._attempts.outlooks, self._datasets.known
+        )
+        if isinstance(plan, Plan):
+            plan = self._bounds.refuse(request, len(plan.choices), self._board) or plan
         if isinstance(plan, Refused):
             # What was accepted stays accepted, even if nothing would fit it now.
             known = None
@@ -246,18 +269,20 @@ class Coordinator(Service):
             self.counters["refused"] += 1
             return plan
         record, published = await self._attempts.place(request, plan, began_ns)
-        if published:
-            self._later(self._after_placing(record, began_ns, time.time_ns()))
+        if published is not None:
+            self._later(self._after_placing(record, published, (began_ns, time.time_ns())))
         return accepted(record)
 
-    async def _after_placing(self, record: EvaluationRecord, began_ns: int, placed_ns: int) -> None:
-        request = record.request
+    async def _after_placing(
+        self, record: EvaluationRecord, published: list[str], times_ns: tuple[int, int]
+    ) -> None:
+        request, (began_ns, placed_ns) = record.request, times_ns
         try:
-            for placed in record.jobs:
-                await self._attempts.mark_published(placed.job_id, 1)
+            for job_id in published:
+                await self._attempts.mark_published(job_id, 1)
             if LEVELS.index(request.level) >= APPLICATION:
                 await self._clock.refresh()
-                spans = _route_span(record, began_ns, placed_ns, self._clock.latest)
+                spans = route_span(record, began_ns, placed_ns, self._clock.latest)
                 subject = subjects.span("coordinator", request.user, request.evaluation_id)
                 dedupe = f"{request.evaluation_id}.route"
                 await self._bus.record(subject, spans, dedupe=dedupe)
@@ -279,6 +304,7 @@ class Coordinator(Service):
             return Refused(evaluation_id=evaluation_id, kind="forbidden", text=text)
         if record.state == "running":
             await self._attempts.cancel(record, f"cancelled by {request.user}")
+            self._releasing.wake()
             record = await self._board.evaluation(evaluation_id) or record
             if record.state == "cancelled":
                 return Done(text=f"evaluation {evaluation_id} is cancelled")
@@ -293,58 +319,6 @@ class Coordinator(Service):
         subject = subjects.facts_of(name, request.user)
         told = await self._bus.replay(subjects.FACTS_STREAM, subject)
         return page_of(told, max(request.first, 0))
-
-    async def _fits(self, request: Message) -> Message:
-        if not isinstance(request, Fits):
-            return _not("Fits", request)
-        found = candidates(request, self._catalog)
-        if isinstance(found, Refused):
-            return found
-        if not len(self._registry):
-            return no_nodes(request)
-        surveys = [survey(m, request.wanted, self._registry.kinds()) for m in found]
-        together = [one for surveyed in surveys for one in surveyed]
-        nodes = list(dict.fromkeys(in_order(together, self._board.outstanding)))
-        return Fitting(nodes=nodes, misfits=misfits(together), places=places(together, nodes))
-
-    async def _nodes(self, request: Message) -> Message:
-        if not isinstance(request, ListNodes):
-            return _not("ListNodes", request)
-        load = self._board.outstanding
-        return Nodes(
-            nodes=[
-                NodeSeen(node=node, outstanding=load[node.node_id])
-                for node in self._registry.alive()
-            ]
-        )
-
-    async def _models(self, request: Message) -> Message:
-        if not isinstance(request, ListModels):
-            return _not("ListModels", request)
-        try:
-            found = (
-                self._catalog.versions(request.model, request.user)
-                if request.model
-                else [m for m in self._catalog.all(request.user) if request.hidden or not m.hidden]
-            )
-        except MLModelScopeError:
-            found = []
-        why = {f"{m.name}@{m.version}": text for m in found if (text := not_runnable(m))}
-        return Models(models=found, not_runnable=why)
-
-    async def _list_datasets(self, request: Message) -> Message:
-        if not isinstance(request, ListDatasets):
-            return _not("ListDatasets", request)
-        known = self._datasets.known
-        try:
-            found = (
-                known.versions(request.dataset, request.user)
-                if request.dataset
-                else [dataset for dataset in known.all(request.user) if not dataset.hidden]
-            )
-        except MLModelScopeError:
-            found = []
-        return Datasets(datasets=found)
 
     async def _publish(self, request: Message) -> Message:
         if not isinstance(request, Publish):
@@ -367,8 +341,15 @@ class Coordinator(Service):
         if not isinstance(request, Open):
             return _not("Open", request)
         self.counters["opens"] += 1
-        load = self._board.outstanding
-        return await open_model(request, self._bus, self._catalog, self._registry, load)
+        outlooks = self._attempts.outlooks
+        return await open_model(request, self._bus, self._catalog, self._registry, outlooks)
+
+
+def _answering(kind: type[Q], answer: Callable[[Q], Message]) -> Handler:
+    async def answered(request: Message) -> Message:
+        return answer(request) if isinstance(request, kind) else _not(kind.__name__, request)
+
+    return answered
 
 
 def _not(expected: str, got: Message) -> Undecodable:
@@ -386,31 +367,3 @@ def page_of(told: list[Message], first: int) -> Facts:
         page.append(data)
         size += len(data)
     return Facts(facts=page)
-
-
-def _route_span(
-    record: EvaluationRecord, began_ns: int, placed_ns: int, clock: Clock
-) -> SpansRecorded:
-    """From the request's arrival to the job in its node's queue."""
-    request = record.request
-    duration_ns = max(0, placed_ns - began_ns)
-    span = Span(
-        span_id=secrets.randbelow(2**63 - 1) + 1,
-        parent_id=request.parent_span,
-        level=APPLICATION,
-        name="route",
-        start_ns=began_ns,
-        duration_ns=duration_ns,
-        tags={"nodes": [placed.node_id for placed in record.jobs]},
-    )
-    return SpansRecorded(
-        evaluation_id=request.evaluation_id,
-        source="coordinator",
-        batch=0,
-        levels={LEVELS[APPLICATION]: 1},
-        count=1,
-        first_start_ns=began_ns,
-        last_end_ns=began_ns + duration_ns,
-        clock=clock,
-        block=pack_rows([span]),
-    )

@@ -2,6 +2,7 @@
 
     job:         queued -> running -> finished | failed | cancelled
                  queued | running  -> queued, one attempt later (lose)
+                 queued and held   -> held for another node (rebind), or queued there (release)
     evaluation:  running -> finished | failed | cancelled
 
 The move from queued to running is the node's own: it writes its incarnation into the record by
@@ -20,9 +21,11 @@ from bus.messages import (
     LEVELS,
     Evaluate,
     EvaluationRecord,
+    Job,
     JobFailed,
     JobFinished,
     JobOutcome,
+    JobPlaced,
     JobRecord,
     Level,
     Run,
@@ -76,28 +79,45 @@ def cancel(record: JobRecord, text: str, now_ns: int) -> JobRecord:
     return replace(record, state="cancelled", kind="cancelled", text=text, changed_ns=now_ns)
 
 
-def lose(record: JobRecord, choice: Choice, now_ns: int) -> JobRecord:
-    """The current attempt came to nothing: the next one, queued where `choice` says."""
+def lose(record: JobRecord, choice: Choice, now_ns: int, held: bool = False) -> JobRecord:
+    """The current attempt came to nothing: the next one, queued (or held) where `choice` says."""
     _need_open(record, "lose")
-    attempt = record.attempt + 1
+    again = _bound(replace(record, attempt=record.attempt + 1), choice, now_ns)
+    return replace(
+        again,
+        state="queued",
+        incarnation="",
+        excluded=list(dict.fromkeys([*record.excluded, record.node_id])),
+        published=False,
+        held=held,
+        started_ns=0,
+    )
+
+
+def rebind(record: JobRecord, choice: Choice, now_ns: int, held: bool) -> JobRecord:
+    """A held job goes to another node: nobody has begun with it, so it is the same attempt."""
+    _need_held(record, "rebind")
+    return replace(_bound(record, choice, now_ns), held=held)
+
+
+def release(record: JobRecord, now_ns: int) -> JobRecord:
+    """A held job's turn has come: it is published next."""
+    _need_held(record, "release")
+    return replace(record, held=False, changed_ns=now_ns)
+
+
+def _bound(record: JobRecord, choice: Choice, now_ns: int) -> JobRecord:
     job = replace(
         record.job,
-        attempt=attempt,
+        attempt=record.attempt,
         node_id=choice.node_id,
         framework=choice.framework.name,
         framework_version=choice.framework.version,
         environment=choice.framework.environment,
     )
+    expected_s = choice.expected_s
     return replace(
-        record,
-        job=job,
-        state="queued",
-        attempt=attempt,
-        node_id=choice.node_id,
-        incarnation="",
-        excluded=list(dict.fromkeys([*record.excluded, record.node_id])),
-        published=False,
-        changed_ns=now_ns,
+        record, job=job, node_id=choice.node_id, expected_s=expected_s, changed_ns=now_ns
     )
 
 
@@ -111,6 +131,22 @@ def mark_published(record: JobRecord, attempt: int) -> JobRecord | None:
 def _need_open(record: JobRecord, move: str) -> None:
     if record.state not in OPEN:
         raise IllegalMoveError(move, f"job {record.job.job_id}", record.state)
+
+
+def _need_held(record: JobRecord, move: str) -> None:
+    if not (record.held and record.state == "queued"):
+        state = record.state if record.state != "queued" else "queued on its node"
+        raise IllegalMoveError(move, f"job {record.job.job_id}", state)
+
+
+def placed(job: Job) -> JobPlaced:
+    """What the client is told of a job's place."""
+    return JobPlaced(
+        job_id=job.job_id,
+        node_id=job.node_id,
+        framework=job.framework,
+        framework_version=job.framework_version,
+    )
 
 
 def outcome(record: JobRecord, facts: int) -> JobOutcome:

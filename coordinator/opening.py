@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 
 from bus import subjects
 from bus.connection import Bus
@@ -11,6 +10,7 @@ from bus.errors import BusError, NoAnswerError
 from bus.messages import Manifest, Open, Opened, OpenHere, Refused
 from coordinator.admission import settings_of, settle
 from coordinator.placement import Choice
+from coordinator.ran import Outlooks
 from coordinator.registry import Registry
 from manifests.catalog import Catalog
 
@@ -26,7 +26,7 @@ async def open_model(
     bus: Bus,
     catalog: Catalog,
     registry: Registry,
-    outstanding: Mapping[str, int],
+    outlooks: Outlooks,
 ) -> Opened | Refused:
     """What the chosen node says; a node that is no longer there is passed over for the next."""
     if not 0 < request.timeout_s <= LONGEST_S:
@@ -34,10 +34,10 @@ async def open_model(
         return Refused(kind="bad_request", text=text)
     gone: list[str] = []
     while True:
-        found = settle(request, catalog, registry, outstanding, gone)
+        found = settle(request, catalog, registry, outlooks, gone)
         if isinstance(found, Refused):
             return _nobody_answered(gone) if gone else found
-        manifest, choice = found
+        manifest, (choice, *_) = found
         try:
             return await bus.request(
                 subjects.open_on(choice.node_id),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 
 import msgspec
@@ -41,7 +41,8 @@ class Registry:
         self._heartbeats: dict[str, str] = {}
         self._alive: dict[str, NodeAnnounced] = {}
         self._alike: dict[str, bytes] = {}
-        self._kinds: list[Kind] | None = None
+        self._groups: dict[bytes, list[str]] = {}
+        self._kinds: dict[bytes, Kind] = {}
 
     # ---------------------------------------------------------------- events
 
@@ -71,11 +72,9 @@ class Registry:
         if node is not None and beats == node.incarnation:
             if before != node:
                 self._alive[node_id] = node
-                self._alike[node_id] = _alike(node)
-                self._kinds = None
+                self._group(node_id, _alike(node))
         elif self._alive.pop(node_id, None):
-            del self._alike[node_id]
-            self._kinds = None
+            self._group(node_id, None)
         after = self._alive.get(node_id)
         if before is None or (after and after.incarnation == before.incarnation):
             return []
@@ -84,27 +83,43 @@ class Registry:
         why = "was started anew" if anew else "fell silent" if node else "left"
         return [Gone(node_id, before.incarnation, why, anew)]
 
+    def _group(self, node_id: str, alike: bytes | None) -> None:
+        """Put a node among those that are alike, and take it from where it was."""
+        was = self._alike.pop(node_id, None)
+        if alike is not None:
+            self._alike[node_id] = alike
+        if was == alike:
+            return  # what it says anew is nothing that a request can ask for
+        for key in filter(None, (was, alike)):
+            self._kinds.pop(key, None)
+        if was is not None:
+            group = self._groups[was]
+            del group[bisect_left(group, node_id)]
+            if not group:
+                del self._groups[was]
+        if alike is not None:
+            insort(self._groups.setdefault(alike, []), node_id)
+
     # ---------------------------------------------------------------- questions
 
     def get(self, node_id: str) -> NodeAnnounced | None:
         """A node that is alive, or None."""
         return self._alive.get(node_id)
 
-    def alive(self) -> list[NodeAnnounced]:
-        """Every node that is alive, by id."""
-        return [self._alive[node_id] for node_id in sorted(self._alive)]
+    def alive(self, after: str = "", limit: int = 0) -> list[NodeAnnounced]:
+        """The nodes that are alive, by id: those after one, up to `limit` of them (0: all)."""
+        ids = sorted(node_id for node_id in self._alive if node_id > after)
+        return [self._alive[node_id] for node_id in (ids[:limit] if limit else ids)]
 
     def __len__(self) -> int:
         return len(self._alive)
 
     def kinds(self) -> list[Kind]:
         """The nodes that are alive, those that are alike together."""
-        if self._kinds is None:
-            found: dict[bytes, list[str]] = defaultdict(list)
-            for node_id in sorted(self._alive):
-                found[self._alike[node_id]].append(node_id)
-            self._kinds = [Kind(self._alive[ids[0]], tuple(ids)) for ids in found.values()]
-        return self._kinds
+        for key, group in self._groups.items():
+            if key not in self._kinds:
+                self._kinds[key] = Kind(self._alive[group[0]], tuple(group))
+        return sorted(self._kinds.values(), key=lambda kind: kind.nodes[0])
 
     def frameworks(self) -> list[str]:
         """The names of the frameworks that any node has."""
@@ -113,6 +128,12 @@ class Registry:
 
 def _alike(node: NodeAnnounced) -> bytes:
     """Everything about a node that constraints.py looks at, but its id."""
-    seen = (node.arch, node.cores, node.memory_bytes, node.devices, node.frameworks)
-    ready = (node.containers, node.builds, node.builds_images, node.unavailable.get("containers"))
-    return msgspec.msgpack.encode((*seen, node.allow_code, sorted(node.labels.items()), *ready))
+    return msgspec.msgpack.encode(
+        (
+            *(node.arch, node.cores, node.memory_bytes, node.devices, node.frameworks),
+            *(node.allow_code, sorted(node.labels.items()), node.cpu, node.cpu_features),
+            *(node.disk_bytes, node.system, node.distribution, node.kernel, node.containers),
+            *(node.interconnect, node.slots, node.builds, node.builds_images),
+            node.unavailable.get("containers"),
+        )
+    )

@@ -6,13 +6,14 @@ import time
 
 from msgspec.structs import replace
 
-from bus.messages import EvaluationRecord, JobRecord, Refused
+from bus.messages import Evaluate, EvaluationRecord, JobRecord, Refused
 from coordinator import jobs
-from coordinator.admission import admit, make_job
+from coordinator.admission import Plan, admit
 from coordinator.attempts import Attempts
 from coordinator.board import Board, Seen
 from coordinator.registry import Gone, Registry
 from manifests.catalog import Catalog
+from manifests.datasets import Datasets
 
 SETTLE_S = 2.0
 """How long a record may look unfinished: the coordinator that wrote it is probably still at it."""
@@ -22,10 +23,14 @@ class Sweep:
     """Dead nodes' jobs, unpublished jobs, evaluations that nobody ended."""
 
     def __init__(
-        self, attempts: Attempts, board: Board, registry: Registry, catalog: Catalog
+        self,
+        attempts: Attempts,
+        board: Board,
+        registry: Registry,
+        known: tuple[Catalog, Datasets],
     ) -> None:
-        self._attempts, self._board = attempts, board
-        self._registry, self._catalog = registry, catalog
+        self._attempts, self._board, self._registry = attempts, board, registry
+        self._catalog, self._datasets = known
         self._left: dict[tuple[str, int], tuple[Gone, float]] = {}
 
     def gone(self, lives: list[Gone]) -> bool:
@@ -66,30 +71,40 @@ class Sweep:
         elif record.incarnation and record.incarnation != node.incarnation:
             why = f"node {record.node_id} was started anew"
             await self._attempts.lose(job_id, record.attempt, "node_lost", why)
-        elif record.state == "queued" and not record.published:
+        elif record.state == "queued" and not (record.published or record.held):
             await self._attempts.publish(record)
             await self._attempts.mark_published(job_id, record.attempt)
 
     async def _look_at_evaluation(self, seen: Seen[EvaluationRecord]) -> None:
         record = seen.record
-        for placed in record.jobs:
+        for number, placed in enumerate(record.jobs):
             if placed.job_id in self._board.jobs:
                 return  # it goes its way
             job = await self._board.job(placed.job_id)
             if job is None:
-                await self._write_missing_job(record)
+                await self._write_missing_job(record, number)
                 return
             if job.state in jobs.OPEN:
                 return
         await self._attempts.conclude(record.request.evaluation_id, {})
 
-    async def _write_missing_job(self, record: EvaluationRecord) -> None:
+    async def _write_missing_job(self, record: EvaluationRecord, number: int) -> None:
         """A coordinator died between the evaluation and its job: do what it was about to do."""
         request, now_ns = record.request, time.time_ns()
-        plan = admit(request, self._catalog, self._registry, self._board.outstanding)
+        plan = self._plan(replace(request, spread=1), record.jobs[number].node_id)
         if isinstance(plan, Refused):
             ended = replace(record, state="failed", kind=plan.kind, text=plan.text, ended_ns=now_ns)
             await self._attempts.say_ended(ended, [])
             return
-        job = make_job(request, plan, 0, now_ns)
-        await self._attempts.create_job(JobRecord(job=job, node_id=job.node_id, changed_ns=now_ns))
+        await self._attempts.place_job(request, plan, number, now_ns)
+
+    def _plan(self, request: Evaluate, node_id: str) -> Plan | Refused:
+        """On the node that the client was told of; where that has gone, on any that fits."""
+        there = replace(request, wanted=replace(request.wanted, node=node_id))
+        plan: Plan | Refused = Refused(kind="no_nodes", text="")
+        for asked in (there, request):
+            outlooks = self._attempts.outlooks
+            plan = admit(asked, self._catalog, self._registry, outlooks, self._datasets)
+            if isinstance(plan, Plan):
+                return plan
+        return plan

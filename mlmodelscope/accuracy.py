@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ from bus.messages import (
     Message,
     ModelOpened,
     Prediction,
+    Queue,
     Truth,
 )
 from bus.messages import Progress as Told
 from mlmodelscope import accuracy_report, dataset_files, local_results, manifest_files
+from mlmodelscope.asked import ANY_NODE, OnNodes, as_arguments
 from mlmodelscope.client import Client
-from mlmodelscope.evaluating import progress_bar, watched
+from mlmodelscope.evaluating import asking, progress_bar, queued, watched
 from mlmodelscope.evaluation import Evaluation
 from mlmodelscope.tables import Column, print_csv, print_json, print_rows
 
@@ -51,6 +53,7 @@ class Pass:
     timeout_s: float
     settings: dict[str, str | int] = field(default_factory=dict)
     container: bool = False
+    on: OnNodes = ANY_NODE
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ async def measure(client: Client, asked: Pass, shown: Shown) -> int:
     with progress_bar() as progress:
         waiting = progress.add_task("starting", total=None)
         async with client:
-            progress.update(waiting, description="asking for a node")
+            progress.update(waiting, description=asking(asked.on))
             evaluation = await submit(client, asked)
             result = await watched(client, evaluation, _watch(evaluation, progress, waiting))
             facts = evaluation.facts
@@ -208,8 +211,7 @@ async def submit(client: Client, asked: Pass) -> Evaluation:
     dataset: str | DatasetManifest = asked.dataset
     if dataset_files.is_own(asked.dataset):
         dataset = await client.dataset(Path(asked.dataset))
-    given = {k: v for k, v in asdict(asked).items() if k not in ("model", "dataset")}
-    return await client.evaluate(model, dataset=dataset, **given)
+    return await client.evaluate(model, **{**as_arguments(asked), "dataset": dataset})
 
 
 async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
@@ -219,6 +221,8 @@ async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
             case JobStarted():
                 label = f"{fact.model} on {fact.dataset}, node {fact.node_id}"
                 progress.update(task, description=label)
+            case Queue():
+                progress.update(task, description=queued(fact))
             case Told(phase="fetch" | "container" | "environment"):
                 progress.update(task, description=fact.text)
             case ModelOpened() if not fact.cached:

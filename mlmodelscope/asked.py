@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from bus.errors import InputError
-from bus.messages import Level
+from bus.messages import Level, Preference
+
+
+@dataclass(frozen=True)
+class OnNodes:
+    """What is asked of the nodes. spread: on how many of those that fit (0: all); wait_s: how long
+    to wait for one that is not there yet."""
+
+    requires: tuple[str, ...] = ()
+    prefer: Preference = ""
+    spread: int = 1
+    priority: int = 0
+    wait_s: float = 0.0
+
+
+ANY_NODE = OnNodes()
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,14 @@ class Asked:
     otlp_endpoint: str = ""
     serialize: bool = False
     container: bool = False
+    on: OnNodes = ANY_NODE
+
+
+def as_arguments(asked: Any) -> dict[str, Any]:
+    """An Asked or a Pass as what Client.evaluate takes, but for the model."""
+    given = {name: value for name, value in asdict(asked).items() if name != "model"}
+    on = given.pop("on")
+    return {**given, **on}
 
 
 def read_settings(given: list[str] | None) -> dict[str, str | int]:

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
+from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_image as images
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
@@ -20,6 +21,7 @@ from mlmodelscope import cli_services as services
 from mlmodelscope import cli_timelines as timelines
 from mlmodelscope.asked import Asked, read_settings
 from mlmodelscope.exits import OK, USAGE
+from mlmodelscope.on_nodes import ANYWHERE, Nodes
 from mlmodelscope.where import DEFAULT, Where, run
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def evaluate(
     timeline: Path | None = None,
     traceparent: Annotated[str, Parameter(env_var="TRACEPARENT")] = "",
     otlp_endpoint: str = "",
+    on: Nodes = ANYWHERE,
     where: Where = DEFAULT,
 ) -> int:
     """Evaluate a model: what it says, how fast it is, and where the time goes.
@@ -83,6 +86,8 @@ def evaluate(
         mlmodelscope evaluate ./my-model.yml --input images/ --runs 500 --threads 1
 
         mlmodelscope evaluate MNIST-CNN --all
+
+        mlmodelscope evaluate MNIST-CNN --nodes all --requires 'cores>=8, avx2' --wait 60
 
         mlmodelscope evaluate --models MNIST-CNN,EfficientNet-Lite0 --framework pytorch \
 --precision float32,bfloat16
@@ -170,34 +175,20 @@ def evaluate(
     )
 
     async def command(client: Client) -> int:
-        from mlmodelscope import evaluating, many
+        from mlmodelscope import evaluating, many, spread
 
-        wish = replace(asked, settings=read_settings(setting))
+        wish = replace(asked, settings=read_settings(setting), on=on.asked())
         grid = many.grid(wish, many.chosen(model, models), all, precision, fail_fast)
+        if grid.one and grid.wish.on.spread != 1:
+            if timeline is not None:
+                raise InputError("--timeline: one node is expected; use `mlmodelscope timeline`")
+            kind = many.Kind(evaluating.submit)
+            return await spread.evaluate(client, grid.wish, kind, output)
         if grid.one:
             return await evaluating.evaluate(client, grid.wish, output, timeline)
         if timeline is not None:
             raise InputError("--timeline: one evaluation is expected; use `mlmodelscope timeline`")
         return await many.evaluate(client, grid, many.Kind(evaluating.submit), output)
-
-    return run(command, where)
-
-
-@app.command
-def nodes(*, output: Output = "table", where: Where = DEFAULT) -> int:
-    """List the nodes that are alive, what they can do and what they cannot measure.
-
-    For example:
-
-        mlmodelscope nodes
-
-        mlmodelscope nodes --bus nats://10.0.0.5:4222 --output json
-    """
-
-    async def command(client: Client) -> int:
-        from mlmodelscope import listing
-
-        return await listing.nodes(client, output)
 
     return run(command, where)
 
@@ -277,6 +268,9 @@ def delete(evaluation: str, *, where: Where = DEFAULT) -> int:
     return run(command, where)
 
 
+app.command(fleet.nodes)
+app.command(fleet.queue)
+app.command(fleet.grid)
 app.command(known.models)
 app.command(known.model)
 app.command(accuracies.accuracy)

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from bus.errors import InputError
 from mlmodelscope.asked import read_settings
+from mlmodelscope.on_nodes import ANYWHERE, Nodes
 from mlmodelscope.where import DEFAULT, Where, run
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def accuracy(
     no_publish: Path | None = None,
     timeout: float = 3600.0,
     output: Output = "table",
+    on: Nodes = ANYWHERE,
     where: Where = DEFAULT,
 ) -> int:
     """Measure how right a model is on a dataset, and how fast in the same pass.
@@ -106,7 +108,7 @@ def accuracy(
 
     async def command(client: Client) -> int:
         from mlmodelscope import accuracy as work
-        from mlmodelscope import many
+        from mlmodelscope import many, spread
 
         asked = work.Pass(
             model=model,
@@ -124,14 +126,17 @@ def accuracy(
             full_outputs=full_outputs,
             timeout_s=timeout,
             settings=read_settings(setting),
+            on=on.asked(),
         )
         shown = work.Shown(output=output, wrong=wrong, keep_in=no_publish)
         grid = many.grid(asked, many.chosen(model, models), all, precision)
+        kind = many.Kind(work.submit, work.SIDE_BY_SIDE, work.figures_of)
+        if grid.one and asked.on.spread != 1 and no_publish is None:
+            return await spread.evaluate(client, grid.wish, kind, output)
         if grid.one:
             return await work.measure(client, asked, shown)
         if no_publish is not None:
             raise InputError("--no-publish: one model in one place is expected")
-        kind = many.Kind(work.submit, work.SIDE_BY_SIDE, work.figures_of)
         return await many.evaluate(client, grid, kind, output)
 
     return run(command, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -40,6 +41,7 @@ from bus.messages import (
     ListHistory,
     ListModels,
     ListNodes,
+    ListQueue,
     Manifest,
     Message,
     MetricsRecorded,
@@ -48,7 +50,9 @@ from bus.messages import (
     NodeSeen,
     NotFound,
     Open,
+    Preference,
     Publish,
+    Queue,
     Refused,
     TimelineChunk,
     Unpublish,
@@ -70,6 +74,11 @@ from mlmodelscope.warm import WarmModel
 
 if TYPE_CHECKING:
     from mlmodelscope.embedded import Membership
+
+
+NOBODY_YET = ("no_nodes", "nothing_fits")
+"""Refusals that a node which comes later may mend."""
+LONGEST_PAUSE_S = 2.0
 
 
 class Client:
@@ -164,6 +173,12 @@ class Client:
         full_outputs: bool = False,
         traceparent: str = "",
         otlp_endpoint: str = "",
+        requires: Sequence[str] = (),
+        prefer: Preference = "",
+        spread: int = 1,
+        priority: int = 0,
+        wait_s: float = 0.0,
+        evaluation_id: str = "",
     ) -> Evaluation:
         """Ask for an evaluation; return it as soon as it is accepted.
 
@@ -178,12 +193,16 @@ class Client:
         every probability. traceparent: W3C, of the trace that the spans join when they leave by
         OTLP; without it, that of the OpenTelemetry span in which this is called, if there is one.
         otlp_endpoint: where to push them; the collector's settings must allow its host.
+        requires: constraints on the node (`gpu.memory>=16GiB`); prefer: which of those that fit;
+        spread: on how many of them, a job each (0: all). priority: -10 to 10, of what waits.
+        wait_s: how long to wait for a node that fits. evaluation_id: 32 hex digits of your own;
+        asking again by the same ones asks for nothing new.
         Raises RefusedError with every node's reasons when nothing fits,
         UnknownNameError with the nearest names, InputError for an input that cannot be sent.
         """
         own = {"threads": threads, "serialize": int(serialize)}
         request = Evaluate(
-            evaluation_id=uuid.uuid4().hex,
+            evaluation_id=evaluation_id or uuid.uuid4().hex,
             user=self.user,
             model=model if isinstance(model, str) else model.name,
             manifest=model if isinstance(model, Manifest) else None,
@@ -193,7 +212,11 @@ class Client:
                 node=node,
                 environment=environment,
                 container=container,
+                requires=list(requires),
+                prefer=prefer,
             ),
+            spread=spread,
+            priority=priority,
             inputs=await gather_inputs(self._bus, inputs),
             batch_sizes=list(batch_sizes),
             queries=runs,
@@ -211,18 +234,16 @@ class Client:
             traceparent=traceparent or current_traceparent(),
             otlp_endpoint=otlp_endpoint,
         )
-        return await self.submit(request)
+        return await self.submit(request, wait_s)
 
-    async def submit(self, request: Evaluate) -> Evaluation:
-        """Ask for just this evaluation."""
+    async def submit(self, request: Evaluate, wait_s: float = 0.0) -> Evaluation:
+        """Ask for just this evaluation; wait_s: for a node that fits, if there is none yet."""
         span = RequestSpan.begin(request)
         evaluation = Evaluation(self._bus, self, span, self._watch)
         self._evaluations.add(evaluation)
         await evaluation.listen()
         try:
-            reply = await self._bus.request(
-                subjects.EVALUATE, span.request, Accepted, Refused, timeout_s=10.0
-            )
+            reply = await self._ask(span.request, time.monotonic() + wait_s)
         except BaseException:
             await evaluation.close()
             raise
@@ -232,10 +253,29 @@ class Client:
         evaluation.accepted = reply
         return evaluation
 
+    async def _ask(self, request: Evaluate, until_s: float) -> Accepted | Refused:
+        """Ask, and until then again as long as no node fits: one may be on its way."""
+        pause_s = 0.25
+        while True:
+            reply = await self._bus.request(
+                subjects.EVALUATE, request, Accepted, Refused, timeout_s=10.0
+            )
+            left_s = until_s - time.monotonic()
+            if isinstance(reply, Accepted) or reply.kind not in NOBODY_YET or left_s <= 0:
+                return reply
+            await asyncio.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def queue(self, evaluation_id: str = "", *, mine: bool = False) -> Queue:
+        """What waits and runs: of one evaluation, of your own, or of all."""
+        request = ListQueue(evaluation_id=evaluation_id, user=self.user, mine=mine)
+        return await self._bus.request(subjects.QUEUE, request, Queue)
+
     async def fits(self, model: str | Manifest = "", wanted: Wanted | None = None) -> Fitting:
         """Which nodes would run this, the first choice first, and why the others would not.
 
         `places` of the answer are all the ways: each environment of each node, in each framework.
+        Without a model: which nodes have what is wanted.
         """
         request = Fits(
             user=self.user,
@@ -295,7 +335,14 @@ class Client:
 
     async def nodes(self) -> list[NodeSeen]:
         """Every node that is alive."""
-        return (await self._bus.request(subjects.NODES, ListNodes(), Nodes)).nodes
+        found: list[NodeSeen] = []
+        more = True
+        while more:
+            after = found[-1].node.node_id if found else ""
+            page = await self._bus.request(subjects.NODES, ListNodes(after=after), Nodes)
+            found += page.nodes
+            more = page.more and bool(page.nodes)
+        return found
 
     async def image(self, name: str, *, node: str = "", timeout_s: float = 300.0) -> ImageDescribed:
         """What is in a container image, as a worker there sees it, by a node that runs containers.

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,13 @@ from bus.messages import (
     Message,
     MetricsRecorded,
     ModelOpened,
+    Queue,
     TimelineChunk,
 )
 from bus.messages import Progress as Told
 from collector.timeline import Timeline
 from mlmodelscope import completeness, manifest_files, report, timeline_file
-from mlmodelscope.asked import Asked
+from mlmodelscope.asked import Asked, OnNodes, as_arguments
 from mlmodelscope.client import Client
 from mlmodelscope.deep_report import best_runs, is_deep, look
 from mlmodelscope.evaluation import Evaluation
@@ -46,7 +46,7 @@ async def evaluate(client: Client, asked: Asked, output: str, timeline: Path | N
     with progress_bar() as progress:
         waiting = progress.add_task("starting", total=None)
         async with client:
-            progress.update(waiting, description="asking for a node")
+            progress.update(waiting, description=asking(asked.on))
             evaluation = await submit(client, asked)
             result = await watched(client, evaluation, _watch(evaluation, progress, waiting))
             facts = evaluation.facts
@@ -89,8 +89,26 @@ async def submit(client: Client, asked: Asked) -> Evaluation:
     model: str | Manifest = asked.model
     if manifest_files.is_file(asked.model):
         model = await client.manifest(Path(asked.model))
-    given = {k: v for k, v in asdict(asked).items() if k != "model"}
-    return await client.evaluate(model, **given)
+    return await client.evaluate(model, **as_arguments(asked))
+
+
+def asking(on: OnNodes) -> str:
+    """What is done first, for the progress bar."""
+    return f"waiting for a node, up to {on.wait_s:g} s" if on.wait_s else "asking for a node"
+
+
+def queued(queue: Queue) -> str:
+    """Where an evaluation's jobs wait: `queued: 3rd of 7 on node-1`."""
+    first = min((job for job in queue.jobs if job.position), key=lambda job: job.position)
+    place = f"queued: {ordinal(first.position)} of {first.of} on {first.node_id}"
+    others = sum(1 for job in queue.jobs if job.position) - 1
+    return f"{place}, {others} more elsewhere" if others else place
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th …"""
+    last = number % 10 if number % 100 not in (11, 12, 13) else 0
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
 
 
 async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
@@ -103,6 +121,8 @@ async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
                 label = f"{fact.model} on {fact.node_id}"
                 progress.update(task, description=label, total=total, completed=0)
                 runs = fact.runs
+            case Queue():
+                progress.update(task, description=queued(fact))
             case Told(phase="fetch" | "container" | "environment"):
                 progress.update(task, description=fact.text)
             case ModelOpened() if not fact.cached:

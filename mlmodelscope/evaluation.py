@@ -13,7 +13,7 @@ from bus import subjects
 from bus.clock_watch import ClockWatch
 from bus.codec import decode
 from bus.connection import Bus, Subscription
-from bus.errors import BusError, EvaluationError, NoAnswerError
+from bus.errors import BusError, EvaluationError, MLModelScopeError, NoAnswerError
 from bus.messages import (
     Accepted,
     EvaluationFailed,
@@ -23,6 +23,7 @@ from bus.messages import (
     Level,
     ListFacts,
     Message,
+    Queue,
 )
 from bus.senders import forged
 from collector.timeline import Timeline
@@ -40,7 +41,10 @@ MARGIN_S = 60.0
 
 
 class Evaluation:
-    """An evaluation on its way: iterate over its facts, or await its result."""
+    """An evaluation on its way: iterate over its facts, or await its result.
+
+    While its jobs wait for a node, iterating gives a Queue every two seconds: their places in it.
+    """
 
     def __init__(self, bus: Bus, client: Client, span: RequestSpan, watch: ClockWatch) -> None:
         request = span.request
@@ -54,8 +58,8 @@ class Evaluation:
         self._watch, self._own = watch, OwnSpans(request, watch, self._own_soon)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        attempts_s = request.timeout_s * request.max_attempts + MARGIN_S
-        self._deadline_s = time.monotonic() + attempts_s
+        self._attempts_s = request.timeout_s * request.max_attempts + MARGIN_S
+        self._deadline_s = time.monotonic() + self._attempts_s
 
     async def listen(self) -> None:
         """Hear the evaluation's facts; before it is asked for, so that none is missed."""
@@ -76,6 +80,10 @@ class Evaluation:
                     fact = await self._fresh.get()
             except TimeoutError:
                 await self._catch_up()
+                if self._fresh.empty() and (place := await self._place()) is not None:
+                    self._deadline_s = time.monotonic() + self._attempts_s
+                    yield place
+                    continue
                 if self._fresh.empty() and time.monotonic() > self._deadline_s:
                     raise self._gave_up() from None
                 continue
@@ -211,6 +219,14 @@ class Evaluation:
         except BusError:
             return  # a cluster without a leader, say: asked again, until the deadline
 
+    async def _place(self) -> Queue | None:
+        """Where its jobs wait for their turn, if they do: that is no silence."""
+        try:
+            queue = await self._client.queue(self.evaluation_id)
+        except MLModelScopeError:
+            return None
+        return queue if any(job.position for job in queue.jobs) else None
+
     async def _complete(self, end: EvaluationFinished | EvaluationFailed) -> None:
         def heard(job_id: str, attempt: int) -> int:
             return sum(1 for job, tried, _ in self._facts if (job, tried) == (job_id, attempt))
@@ -226,9 +242,8 @@ class Evaluation:
         await self.close()
 
     def _gave_up(self) -> NoAnswerError:
-        waited_s = self._request.timeout_s * self._request.max_attempts + MARGIN_S
         return NoAnswerError(
             subjects.facts_of(self.evaluation_id),
-            waited_s,
+            self._attempts_s,
             "the evaluation was accepted and never ended; is a coordinator still running?",
         )

@@ -26,7 +26,7 @@ AT_ONCE = 32
 
 Wish = Any
 """What a person asked of one model, a frozen dataclass with model, framework, device, node,
-environment and settings: an Asked or a Pass."""
+environment, settings and on: an Asked or a Pass."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ async def evaluate(client: Client, grid: Grid, kind: Kind, output: str) -> int:
                 await asyncio.gather(*(give_up(client, evaluation) for evaluation in begun))
                 raise
             progress.remove_task(task)
-    _print(cells, kind, output)
+    show(cells, kind, output)
     return FAILED if any(cell.problem for cell in cells) else OK
 
 
@@ -126,6 +126,8 @@ async def _placed(client: Client, wish: Wish) -> list[tuple[Wish, str]]:
         device=wish.device,
         node=wish.node,
         environment=wish.environment,
+        requires=list(wish.on.requires),
+        prefer=wish.on.prefer,
     )
     try:
         places = (await client.fits(wish.model, wanted)).places
@@ -182,7 +184,8 @@ async def _one(client: Client, kind: Kind, cell: Cell) -> None:
 # ---------------------------------------------------------------- what is printed
 
 
-def _print(cells: Sequence[Cell], kind: Kind, output: str) -> None:
+def show(cells: Sequence[Cell], kind: Kind, output: str) -> None:
+    """Every cell as a row, the problems below; or as data."""
     rows = [_row(cell) | _figures(cell, kind) for cell in cells]
     if output == "json":
         results = (msgspec.to_builtins(cell.result) for cell in cells)

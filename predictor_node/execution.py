@@ -43,6 +43,7 @@ from predictor_node.container_files import files_of, stage
 from predictor_node.container_settings import in_effect, none_meant, without
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.downloads import Told
+from predictor_node.experience import Measured
 from predictor_node.launching import Limits, Needs, WorkerDied
 from predictor_node.legs import Leg, joined, may_split, split
 from predictor_node.model_files import described, fetch_model
@@ -87,11 +88,12 @@ class Execution:
         self._span_base = secrets.randbits(30) << 32
         self._spans: list[Span] = []
         self._stopped: Stopped | None = None
-        self._busy = self._graph_told = False
+        self._busy = self._graph_told = self._finished = False
+        self.measured = Measured()
         self._task: asyncio.Task[None] | None = None
 
-    async def run(self, node: NodeAnnounced) -> None:
-        """Run the job to its end, whatever that is, and tell it."""
+    async def run(self, node: NodeAnnounced) -> bool:
+        """Run the job to its end, whatever that is, and tell it; whether it finished."""
         self._started_ns = time.time_ns()
         self._root = self._next_id()
         self._note("queue", self._job.submitted_ns, self._started_ns)
@@ -118,6 +120,7 @@ class Execution:
             if self._busy and self._hired is not None and self._hired.alive:
                 await self._hired.kill()  # what it still says would be taken for the next job's
             shutil.rmtree(self._folder, ignore_errors=True)
+        return self._finished
 
     async def stop(self, kind: str, text: str) -> None:
         """End the attempt: ask the worker, and kill it if it does not listen."""
@@ -287,7 +290,10 @@ class Execution:
 
     async def _fetch(self, url: str, checksum: str, unpack: bool = False) -> Path:
         bring = self._assets.unpacked if unpack else self._assets.fetch
+        told_before, began_ns = len(self._telling), time.monotonic_ns()
         path = await bring(url, checksum, self._progress("fetch"))
+        if len(self._telling) > told_before:  # it was not here yet
+            self.measured.fetch_ns += time.monotonic_ns() - began_ns
         await self._all_told()
         return path
 
@@ -348,6 +354,7 @@ class Execution:
             case "measured":
                 known = {k: v for k, v in frame.items() if k in RunMeasured.__struct_fields__}
                 await self._teller.tell(RunMeasured, **known)
+                self.measured.saw(frame)
             case "samples":
                 await self._teller.samples(Samples(**frame), "worker")
             case "graph" if self._graph_told:
@@ -395,6 +402,7 @@ class Execution:
             },
         )
         await self._teller.settle()
+        self._finished = True
 
     async def _fail(self, kind: str, text: str, detail: str = "") -> None:
         await self._all_told()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import platform
 import re
 import shutil
 import socket
@@ -23,6 +24,7 @@ from platformdirs import user_cache_path, user_data_path
 
 from bus import subjects
 from bus.clock_watch import ClockWatch
+from bus.codec import content_digest
 from bus.connection import Bus, Subscription
 from bus.consumer import Received
 from bus.errors import BusError, InputError, MLModelScopeError, StaleError
@@ -45,6 +47,8 @@ from predictor_node.container_settings import Allowed
 from predictor_node.containers import ContainerError, Engine
 from predictor_node.environments import DEFAULT, look, read_environments
 from predictor_node.execution import Execution
+from predictor_node.experience import Experience
+from predictor_node.leases import Leases
 from predictor_node.provision import Provision
 from predictor_node.spill import Spill
 from predictor_node.telling import Teller
@@ -103,7 +107,7 @@ class Node(Service):
         self.incarnation = uuid.uuid4().hex
         home = Path(settings.home) if settings.home else user_data_path("mlmodelscope")
         cache = Path(settings.cache) if settings.cache else user_cache_path("mlmodelscope")
-        self._folder = home / "work" / self.node_id
+        self._folder, self._cache = home / "work" / self.node_id, cache
         limits = Limits(
             cache_bytes=read_size(settings.cache_limit, "MLMS_CACHE_LIMIT"),
             file_bytes=read_size(settings.file_limit, "MLMS_FILE_LIMIT"),
@@ -139,6 +143,9 @@ class Node(Service):
             folder=self._folder / "warm",
             counters=self.counters,
         )
+        me = capabilities.boot_id(), self.node_id, self.incarnation
+        self._leases = Leases(me, self.counters, lambda: self._stopping)
+        self._experience = Experience(self.node_id)
         self._watched = ClockWatch(bus)
         spill_bytes = read_size(settings.spill_limit, "MLMS_SPILL_LIMIT")
         self._spill = Spill(self._folder / "spill", spill_bytes, self.counters)
@@ -159,6 +166,8 @@ class Node(Service):
         self._jobs = await self._bus.bucket(subjects.JOBS_BUCKET)
         self._nodes = await self._bus.bucket(subjects.NODES_BUCKET)
         self._alive = await self._bus.bucket(subjects.ALIVE_BUCKET)
+        await self._leases.start(self._bus)
+        await self._experience.start(self._bus)
         await self._look_at_clock()
         no_containers = await seeking
         builder = self._provision.builder
@@ -178,6 +187,11 @@ class Node(Service):
             containers=not no_containers,
             builds=builder.frameworks if builder else [],
             builds_images=self._settings.build_images and not no_containers,
+            interconnect=await asyncio.to_thread(capabilities.interconnect),
+            cpu_features=capabilities.cpu_features(capabilities.read_cpuinfo()),
+            disk_bytes=capabilities.disk_bytes(self._cache),
+            distribution=capabilities.distribution(),
+            kernel=platform.release(),
             labels=self._labels,
             allow_code=self._settings.allow_code,
             unavailable={
@@ -318,14 +332,22 @@ class Node(Service):
                 continue
             keeping = asyncio.create_task(_keep(received))
             try:
-                async with self._device:  # an open model may be predicting
-                    if self._stopping:
-                        await received.nak()
-                        continue
-                    await self._run(received.message)
+                ran = await self._in_turn(received.message)
             finally:
                 keeping.cancel()
-            await received.ack()
+            await (received.ack() if ran else received.nak())
+
+    async def _in_turn(self, job: Job) -> bool:
+        """Run a job when its device is ours alone; False: the node stops first."""
+        device = str(job.settings.get("device", "cpu"))
+        async with self._leases.held(device, job.job_id) as ours:
+            if not ours:
+                return False
+            async with self._device:  # an open model may be predicting
+                if self._stopping:
+                    return False
+                await self._run(job)
+        return True
 
     async def _run(self, job: Job) -> None:
         if not await self._claim(job):
@@ -342,7 +364,10 @@ class Node(Service):
         try:
             assert self._announced is not None
             async with self._watched.during_job():
-                await self._execution.run(self._announced)
+                finished = await self._execution.run(self._announced)
+            if finished:
+                digest, measured = content_digest(job.manifest), self._execution.measured
+                await self._experience.ran(digest, job.framework, measured)
         finally:
             await watching.stop()
             self._execution = self._job = None
@@ -353,8 +378,13 @@ class Node(Service):
             record, revision = found
             if not isinstance(record, JobRecord) or not self._ours(record, job):
                 return False
+            now_ns = time.time_ns()
             claimed = msgspec.structs.replace(
-                record, state="running", incarnation=self.incarnation, changed_ns=time.time_ns()
+                record,
+                state="running",
+                incarnation=self.incarnation,
+                changed_ns=now_ns,
+                started_ns=now_ns,
             )
             try:
                 await self._jobs.update(job.job_id, claimed, revision)

@@ -20,7 +20,7 @@ from analysis import formats
 from bus import subjects
 from collector import collector
 from coordinator import coordinator
-from mlmodelscope import cli, exits
+from mlmodelscope import cli, exits, on_nodes
 from predictor_node import node
 
 ROOT = Path(__file__).parent.parent
@@ -57,8 +57,9 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_option_of_evaluate_is_documented() -> None:
-    for name in inspect.signature(cli.evaluate).parameters:
-        if name not in ("model", "where"):
+    groups = [field.name for field in dataclasses.fields(on_nodes.Nodes)]
+    for name in [*inspect.signature(cli.evaluate).parameters, *groups]:
+        if name not in ("model", "where", "on"):
             assert f"`--{name.replace('_', '-')}`" in COMMANDS, name
 
 

@@ -20,6 +20,7 @@ from .profiling import variables
 from .renewal import begin_anew, settings_spent, taken_over
 from .runner import run_job
 from .software import stack, system_packages
+from .stack import stack_packages
 
 MAX_COMMANDS = 64  # the node sends one job at a time; more than this waits in the pipe
 NODE_GONE = 0
@@ -91,6 +92,7 @@ def describe(offered: dict[str, str], looking: dict[str, str] | None = None) -> 
     return {
         "python": version,
         "executable": sys.executable,
+        "packages": stack_packages(),
         "frameworks": list(found.values()),
         "unusable": [each for each in unusable if each["name"] not in found],
         "stack": stack(),

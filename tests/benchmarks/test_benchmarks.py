@@ -22,7 +22,9 @@ from benchmarks.report import Result, Row
 from benchmarks.rounds import Block, Rounds, Sides, measure
 from benchmarks.span_rows import spans
 
-TINY = replace(QUICK, queries=2, warmup=0, spans=2_500, peer_spans=3, soak_s=0.3)
+TINY = replace(
+    QUICK, queries=2, warmup=0, spans=2_500, peer_spans=3, soak_s=0.3, fleets=(5,), fleet_s=2.0
+)
 ROWS = {
     "overhead": 2,
     "tracing": 3,
@@ -33,6 +35,7 @@ ROWS = {
     "preprocess": 1,
     "resolve": 2,
     "accuracy": 3,
+    "fleet": 7,
 }
 
 

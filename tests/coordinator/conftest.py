@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -148,7 +149,9 @@ class Player:
             assert got is not None and isinstance(got[0], JobRecord)
             assert (got[0].state, got[0].attempt) == ("queued", job.attempt)
             incarnation = self.announced.incarnation
-            running = replace(got[0], state="running", incarnation=incarnation)
+            running = replace(
+                got[0], state="running", incarnation=incarnation, started_ns=time.time_ns()
+            )
             try:
                 await bucket.update(job.job_id, running, got[1])
                 return

@@ -20,6 +20,7 @@ from bus.messages import (
     Wanted,
 )
 from coordinator.admission import Plan, admit, make_job
+from coordinator.ran import Outlooks
 from coordinator.registry import Registry
 from manifests.catalog import Catalog
 
@@ -84,7 +85,7 @@ def test_refusals(
     kind: str,
     says: str,
 ) -> None:
-    refused = admit(request_for(**fields), catalog, registry, {})
+    refused = admit(request_for(**fields), catalog, registry, Outlooks())
     assert isinstance(refused, Refused)
     assert refused.kind == kind
     assert re.search(says, refused.text), refused.text
@@ -101,15 +102,17 @@ def test_a_manifest_of_ones_own_is_checked_too(
     model: Callable[..., Manifest],
     registry: Registry,
 ) -> None:
-    refused = admit(request_for(manifest=model(version="one")), Catalog(), registry, {})
+    refused = admit(request_for(manifest=model(version="one")), Catalog(), registry, Outlooks())
     assert isinstance(refused, Refused) and refused.kind == "bad_request"
     assert "no version" in refused.text
-    refused = admit(request_for(manifest=model(postprocess="x = 1")), Catalog(), registry, {})
+    refused = admit(
+        request_for(manifest=model(postprocess="x = 1")), Catalog(), registry, Outlooks()
+    )
     assert isinstance(refused, Refused) and refused.kind == "not_runnable"
 
 
 def test_nobody_is_there(request_for: Callable[..., Evaluate]) -> None:
-    refused = admit(request_for(), Catalog(), Registry(), {})
+    refused = admit(request_for(), Catalog(), Registry(), Outlooks())
     assert isinstance(refused, Refused) and refused.kind == "no_nodes"
 
 
@@ -131,10 +134,10 @@ def test_plans(
     catalog: Catalog,
     registry: Registry,
     fields: dict[str, Any],
-    load: dict[str, int],
+    load: dict[str, float],
     chosen: tuple[str, str, str],
 ) -> None:
-    plan = admit(request_for(**NAMED, **fields), catalog, registry, load)
+    plan = admit(request_for(**NAMED, **fields), catalog, registry, Outlooks(load))
     assert isinstance(plan, Plan)
     found = (plan.choice.node_id, plan.manifest.version, plan.choice.framework.name)
     assert found == chosen
@@ -149,7 +152,7 @@ def test_a_models_samples_stand_in_for_inputs(
         url="package://scikit_image/skimage/data/coffee.png", checksum="sha256:" + "00" * 32
     )
     request = request_for(manifest=model(samples=[sample]), inputs=[], user="me", seed=3)
-    plan = admit(request, Catalog(), registry, {})
+    plan = admit(request, Catalog(), registry, Outlooks())
     assert isinstance(plan, Plan)
     (given,) = plan.inputs
     assert (given.name, given.url, given.checksum) == ("coffee.png", sample.url, sample.checksum)

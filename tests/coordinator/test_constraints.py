@@ -23,7 +23,7 @@ from bus.messages import (
     Wanted,
 )
 from coordinator.constraints import Fit, Fitting, explain, fit, misfits, survey
-from coordinator.placement import choose, in_order
+from coordinator.placement import Outlook, choose, in_order
 from coordinator.registry import Kind, Registry
 
 GIB = 2**30
@@ -221,7 +221,7 @@ def test_nodes_that_allow_code_are_not_alike_to_those_that_do_not(
         registry.announced(f"n{index}", node(f"n{index}", incarnation="i", allow_code=index > 2))
         registry.heard(f"n{index}", "i")
     surveyed = survey(model(postprocess=CODE), Wanted(), registry.kinds())
-    assert in_order(surveyed, {}) == ["n3"]
+    assert in_order(surveyed) == ["n3"]
     assert [group.count for group in misfits(surveyed)] == [3]
 
 
@@ -295,7 +295,7 @@ def test_survey_singles_out_the_pinned_node(
 ) -> None:
     kinds = [Kind(node("n1"), ("n1", "n2", "n3"))]
     surveyed = survey(model(), Wanted(node="n2"), kinds)
-    assert in_order(surveyed, {}) == ["n2"]
+    assert in_order(surveyed) == ["n2"]
     assert misfits(surveyed) == [
         Misfit(
             nodes=["n1", "n3"],
@@ -343,7 +343,7 @@ def test_kinds_answer_as_nodes_one_by_one_would(
     assert together == {made.node_id: fit(manifest, wanted, made) for made in nodes}
     fitting = [made for made in nodes if not together[made.node_id].failures]
     first = min(fitting, key=lambda made: (-made.cores, made.node_id), default=None)
-    chosen = choose(surveyed, {})
+    chosen = choose(surveyed)
     assert (chosen and chosen.node_id) == (first and first.node_id)
 
 
@@ -361,7 +361,7 @@ def test_kinds_answer_as_nodes_one_by_one_would(
 )
 def test_choose(
     node: Callable[..., NodeAnnounced],
-    load: dict[str, int],
+    load: dict[str, float],
     excluded: list[str],
     chosen: str | None,
 ) -> None:
@@ -370,7 +370,7 @@ def test_choose(
         Fitting(failing("arch"), node("misfit", cores=99), ("misfit",)),
         Fitting(Fit(ort("1.0")), node("big", cores=64), ("big",)),
     ]
-    found = choose(surveyed, load, excluded)
+    found = choose(surveyed, Outlook(backlog_s=load), excluded)
     assert (found.node_id if found else None) == chosen
 
 
@@ -388,7 +388,7 @@ def test_ten_thousand_nodes(
     for _ in range(5):
         began_ns = time.perf_counter_ns()
         surveyed = survey(model(), wanted, registry.kinds())
-        chosen = choose(surveyed, {})
+        chosen = choose(surveyed)
         times_ns.append(time.perf_counter_ns() - began_ns)
     assert chosen is not None and chosen.framework.version == "1.12.0"
     # 0.2 ms on a quiet machine; the bound only tells kinds from one-by-one (100 ms).

@@ -24,6 +24,7 @@ from bus.messages import (
 )
 from coordinator.admission import Plan, admit, make_job
 from coordinator.coordinator import Coordinator
+from coordinator.ran import Outlooks
 from coordinator.registry import Registry
 from manifests.catalog import Catalog
 from manifests.datasets import Datasets as Known
@@ -54,7 +55,7 @@ def test_a_dataset_becomes_one_pass(
 ) -> None:
     known = Known([dataset(version="1.0"), dataset(version="1.1")])
     wanted = asked(request_for, dataset="own@^1", limit=5, full_outputs=True, level="framework")
-    plan = admit(wanted, Catalog(), registry, {}, known)
+    plan = admit(wanted, Catalog(), registry, Outlooks(), known)
     assert isinstance(plan, Plan), plan
     job = make_job(wanted, plan, 0, 1)
     assert job.dataset is not None and job.dataset.version == "1.1.0"
@@ -86,7 +87,7 @@ def test_what_cannot_be_asked(
     kind: str,
     says: str,
 ) -> None:
-    found = admit(asked(request_for, **fields), Catalog(), registry, {}, Known([dataset()]))
+    found = admit(asked(request_for, **fields), Catalog(), registry, Outlooks(), Known([dataset()]))
     assert isinstance(found, Refused)
     assert found.kind == kind and says in found.text
 
@@ -148,5 +149,5 @@ async def test_published_known_to_all_and_withdrawn(bus: Bus, coordinator_on: St
 def test_an_ordinary_request_is_planned_as_before(
     registry: Registry, request_for: Callable[..., Evaluate], model: Callable[..., Manifest]
 ) -> None:
-    plan = admit(request_for(manifest=model()), Catalog(), registry, {})
+    plan = admit(request_for(manifest=model()), Catalog(), registry, Outlooks())
     assert isinstance(plan, Plan) and plan.dataset is None and plan.inputs
