@@ -15,7 +15,7 @@ from bus.messages import (
     Wanted,
 )
 from coordinator.constraints import fit, survey
-from coordinator.placement import choose
+from coordinator.placement import Outlook, choose
 from coordinator.registry import Kind
 from manifests.version import for_pip, meets
 
@@ -213,9 +213,9 @@ def test_a_node_that_has_everything_goes_first(model: Make, node: Make) -> None:
     whole = node("b")
     kinds = [Kind(each, (each.node_id,)) for each in (bare, whole)]
     surveyed = survey(model(container=IMAGES), Wanted(), kinds)
-    chosen = choose(surveyed, {"b": 5})
+    chosen = choose(surveyed, Outlook({"b": 500.0}))
     assert chosen is not None and chosen.node_id == "b"
-    other = choose(surveyed, {}, excluded=["b"])
+    other = choose(surveyed, excluded=["b"])
     assert other is not None and other.framework.environment == "container:ort:1.31"
 
 
@@ -223,6 +223,14 @@ RANGES = (
     *("^1.x", "~1.2", ">=1 <2", "1.12", "=1.2.1", "*", "", "1.20.*", "==1.20.*"),
     *("^0.1", "^0.1.2", "1 - 2", ">1.2", "<=2.1", "~2"),
 )
+
+
+def test_what_nobody_knows_of_a_container_it_does_not_meet(model: Make, node: Make) -> None:
+    wanted = Wanted(container=True, requires=["package.numpy>=2"])
+    found = fit(model(container=IMAGES), wanted, node(containers=True))
+    assert found.framework is None and "numpy" in found.failures[0].constraint
+
+
 VERSIONS = [f"{a}.{b}.{c}" for a in range(4) for b in (0, 1, 2, 12, 19, 20, 21) for c in range(3)]
 
 
