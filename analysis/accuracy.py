@@ -14,7 +14,7 @@ from analysis.items import Item, items_of
 from analysis.latency import latency
 from analysis.segmentation import Segmentation, segmentation
 from analysis.words import Words, words
-from bus.messages import JobStarted, Message, RunMeasured, Truth
+from bus.messages import JobStarted, Message, ModelOpened, RunMeasured, Truth
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,8 +64,12 @@ def accuracy(facts: Sequence[Message]) -> list[Accuracy]:
     """
     started = {f.job_id: f for f in facts if isinstance(f, JobStarted) and f.dataset}
     items, times = items_of(facts), latency([f for f in facts if isinstance(f, RunMeasured)])
+    opened = {f.job_id: f.framework_version for f in facts if isinstance(f, ModelOpened)}
     rows = []
     for job_id, fact in sorted(started.items()):
+        # The worker itself knows better than what its node announced.
+        version = opened.get(job_id, fact.framework_version)
+        fact = msgspec.structs.replace(fact, framework_version=version)
         row = _of_job(fact, items.get(job_id, []))
         took = measured_times([time for time in times if time.job_id == job_id])
         claims = claims_against(fact.claims, [*measured(row), *took])

@@ -28,6 +28,8 @@ from bus.messages import (
     PredictionsMade,
     Recording,
     RunMeasured,
+    Stack,
+    StackDescribed,
     TensorSpec,
 )
 
@@ -62,6 +64,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str = ""
     node: NodeAnnounced | None = None
     environment: str = ""
+    stack: Stack | None = None
+    """The software that it ran in."""
     recording: Recording | None = None
     requested: dict[str, str | int] = {}
     effective: dict[str, Any] = {}
@@ -116,6 +120,8 @@ def summarize(facts: Sequence[Message]) -> Result:
         }
     if finished:
         fields |= {name: getattr(finished[0], name) for name in FINISHED}
+    if stacks := _all(facts, StackDescribed):
+        fields["stack"] = stacks[0].stack
     return Result(
         evaluation_id=next((e for f in facts if (e := getattr(f, "evaluation_id", ""))), ""),
         state=_state(facts),

@@ -18,6 +18,7 @@ from bus.messages import (
     DatasetManifest,
     Datasets,
     Delete,
+    DescribeImage,
     Device,
     DeviceHeld,
     Done,
@@ -38,6 +39,7 @@ from bus.messages import (
     GraphDescribed,
     History,
     HistoryRow,
+    ImageDescribed,
     Input,
     InputParameters,
     Job,
@@ -92,6 +94,8 @@ from bus.messages import (
     Selection,
     Span,
     SpansRecorded,
+    Stack,
+    StackDescribed,
     TensorSpec,
     TimelineChunk,
     Undecodable,
@@ -212,6 +216,16 @@ _dataset = DatasetManifest(
     labels=[str(digit) for digit in range(10)],
     select=Selection(seed=1, count=1000),
 )
+_stack = Stack(
+    python="3.11.9",
+    system="Debian GNU/Linux 12 (bookworm)",
+    packages={"numpy": "2.4.6", "onnxruntime": "1.31.1"},
+    libraries={"libc": "glibc 2.36", "libstdc++": "6.0.30"},
+    variables={"OMP_NUM_THREADS": "1"},
+    image="ort:1.31",
+    digest="sha256:" + "1f" * 32,
+    layers=["sha256:" + "2e" * 32],
+)
 _tensor = TensorSpec(name="input", dtype="float32", shape=["N", 3, 224, 224])
 _prediction = Prediction(
     input="cat.jpg", classes=[ClassScore(index=282, label="tiger cat", probability=0.41)]
@@ -301,6 +315,7 @@ EXAMPLES: dict[type[Message], Message] = {
             node=_node,
         ),
         Progress(**_fact, sequence=1, run=0, phase="measure", done=40, total=100),
+        StackDescribed(**_fact, sequence=1, environment="container:ort:1.31", stack=_stack),
         ModelOpened(
             **_fact,
             sequence=2,
@@ -464,6 +479,8 @@ EXAMPLES: dict[type[Message], Message] = {
                 Ceiling(kind="memory", value=11.2, unit="GB/s", how="triad", at_ns=AT_NS),
             ],
         ),
+        DescribeImage(image="ort:1.31"),
+        ImageDescribed(node_id="node-1", architecture="amd64", stack=_stack),
         Undecodable(text="Object missing required field `evaluation_id`"),
         Failed(kind="store", text="MongoDB at mongodb://10.0.0.6:27017 does not answer"),
     )

@@ -277,6 +277,9 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     framework: FrameworkWanted
     container: dict[str, dict[str, str]] = {}
     """architecture -> device -> image."""
+    dockerfile: str = ""
+    """The text of a Dockerfile in place of an image; built by nodes that allow it. It has no files
+    beside it: COPY and ADD of local files cannot work."""
     inputs: list[ModelInput] = []
     outputs: list[ModelOutput] = []
     before_preprocess: str | list[Any] = ""

@@ -152,6 +152,10 @@ class NodeAnnounced(Message, frozen=True, kw_only=True):
     slots: int = 1
     allow_code: bool = False
     """Whether a manifest's own code may run here."""
+    builds: list[str] = []
+    """Frameworks that may be installed here on demand, in an environment of their own."""
+    builds_images: bool = False
+    """Whether a manifest's Dockerfile may be built here."""
     unavailable: dict[str, str] = {}
     """What this machine cannot measure or load, and why: e.g. {"power": "no RAPL: …"}."""
     status_url: str = ""
@@ -230,7 +234,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """What a node must have. Empty fields ask for nothing.
 
     framework: `name`, or `name@range`. device: cpu, gpu, other. node: one node's id.
-    environment: the name of one of a node's environments. requires: constraints as text, such as
+    environment: the name of one of a node's environments. container: in the manifest's container,
+    also where the node has the framework itself. requires: constraints as text, such as
     `gpu.memory>=16GiB` (docs/fleet.md has the grammar). prefer: which of those that fit.
     """
 
@@ -242,6 +247,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     min_memory_bytes: int = 0
     min_cores: int = 0
     labels: dict[str, str] = {}
+    container: bool = False
     requires: list[str] = []
     prefer: Preference = ""
 
@@ -775,13 +781,47 @@ class JobStarted(Fact, frozen=True, kw_only=True):
 
 
 class Progress(Fact, frozen=True, kw_only=True):
-    """How far a job is: for people. phase: fetch, open, predict, warmup, measure or profile."""
+    """How far a job is: for people.
+
+    phase: container or environment (being made ready), fetch, open, predict, warmup, measure or
+    profile.
+    """
 
     run: int
     phase: str
     done: int
     total: int
     text: str = ""
+
+
+class Stack(Struct, frozen=True, kw_only=True):
+    """The software that a worker runs in.
+
+    packages: Python's, name -> version. libraries: shared ones in memory once the model was open,
+    name -> version where their names say it. variables: those that frameworks and their libraries
+    read; of a container every one that its image sets. system: the distribution; system_packages:
+    its own packages, in a container.
+    """
+
+    python: str = ""
+    system: str = ""
+    packages: dict[str, str] = {}
+    system_packages: dict[str, str] = {}
+    libraries: dict[str, str] = {}
+    variables: dict[str, str] = {}
+    image: str = ""
+    """The container's image as it was named; empty: no container."""
+    digest: str = ""
+    """sha256 of what the image is, whatever its name means tomorrow."""
+    layers: list[str] = []
+    """sha256 of each of the image's layers, the lowest first."""
+
+
+class StackDescribed(Fact, frozen=True, kw_only=True):
+    """What the job's worker runs in; once a job, when the model was opened, or could not be."""
+
+    environment: str
+    stack: Stack
 
 
 class TensorSpec(Struct, frozen=True, kw_only=True):
@@ -1003,7 +1043,10 @@ class JobFinished(Fact, frozen=True, kw_only=True):
 
 
 class JobFailed(Fact, frozen=True, kw_only=True):
-    """The job ended without a result. kind: input, asset, framework, worker_died, timeout …"""
+    """The job ended without a result.
+
+    kind: input, asset, framework, container, environment, worker_died, out_of_memory, timeout …
+    """
 
     kind: str
     text: str
@@ -1374,6 +1417,25 @@ class CeilingsMeasured(Message, frozen=True, kw_only=True):
     """False: told from what was measured before."""
 
 
+class DescribeImage(Message, frozen=True, kw_only=True):
+    """What is in this container image? Answered by ImageDescribed or Refused, on
+    `node.<node>.image`, by a node that can run containers.
+
+    The image is fetched if the node has it not; timeout_s: how long that may take.
+    """
+
+    image: str
+    timeout_s: float = 300.0
+
+
+class ImageDescribed(Message, frozen=True, kw_only=True):
+    """The image as a worker sees it; architecture: what it was made for."""
+
+    node_id: str
+    architecture: str = ""
+    stack: Stack
+
+
 class Undecodable(Message, frozen=True, kw_only=True):
     """A request that could not be read: the answer to bytes that are no message of ours."""
 
@@ -1421,6 +1483,7 @@ MESSAGES: tuple[type[Message], ...] = (
     Job,
     JobStarted,
     Progress,
+    StackDescribed,
     ModelOpened,
     PredictionsMade,
     RunMeasured,
@@ -1448,6 +1511,8 @@ MESSAGES: tuple[type[Message], ...] = (
     Close,
     MeasureCeilings,
     CeilingsMeasured,
+    DescribeImage,
+    ImageDescribed,
     Undecodable,
     Failed,
 )
@@ -1462,6 +1527,7 @@ def asker_of(message: Message) -> str:
 JOB_FACTS: tuple[type[Fact], ...] = (
     JobStarted,
     Progress,
+    StackDescribed,
     ModelOpened,
     PredictionsMade,
     RunMeasured,

@@ -52,6 +52,7 @@ def _client(user: str) -> Permissions:
             s.predict_on("*"),
             s.close_on("*"),
             s.ceilings_on("*"),
+            s.image_on("*"),
             *mine,
             *told,
             *(place for store in STORES for place in (*_reading(store), *_writing(store))),

@@ -11,6 +11,7 @@ from bus.messages import (
     Close,
     Datasets,
     Delete,
+    DescribeImage,
     DeviceHeld,
     Evaluate,
     EvaluationFailed,
@@ -132,5 +133,6 @@ ROUTES: tuple[Route, ...] = (
     _told(Predict, "client", s.predict_on("<node>"), "Predicted", "PredictFailed"),
     _told(Close, "client", s.close_on("<node>"), "Done"),
     _told(MeasureCeilings, "client", s.ceilings_on("<node>"), "CeilingsMeasured", "Refused"),
+    _told(DescribeImage, "client", s.image_on("<node>"), "ImageDescribed", "Refused"),
 )
 """In the order in which one evaluation meets them; then a model that is held warm."""

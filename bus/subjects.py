@@ -95,6 +95,11 @@ def ceilings_on(node_id: str) -> str:
     return f"{ROOT}.node.{node_id}.ceilings"
 
 
+def image_on(node_id: str) -> str:
+    """Where one node is asked what is in a container image."""
+    return f"{ROOT}.node.{node_id}.image"
+
+
 def fact(sender: str, user: str, evaluation_id: str, kind: str) -> str:
     """Where a fact of one evaluation is told; the sender is a node's id or `coordinator`."""
     return f"{ROOT}.fact.{sender}.{token(user)}.{evaluation_id}.{kind}"

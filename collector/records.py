@@ -17,6 +17,7 @@ from bus.messages import (
     HistoryRow,
     JobStarted,
     MetricsRecorded,
+    ModelOpened,
     Prediction,
     PredictionsMade,
     RunMeasured,
@@ -115,10 +116,16 @@ def evaluation_updates(subject: str, fact: Fact | Ended, due_ns: int) -> Iterato
     if isinstance(fact, JobStarted):
         latest = min(fact.attempt, LARGEST)
         fields = {name: getattr(fact, name) for name in (*started, "node_id")}
+        if not fields["framework_version"]:
+            del fields["framework_version"]  # of a container: known when the model was opened
         fields["origin"] = "imported" if fact.recording else "measured"
         fields["readers"] = fact.readers
         # An older attempt that is told again does not overwrite a newer one.
         yield {**whose, "latest": {"$lte": latest}}, {"$set": {**fields, "latest": latest}}, False
+    elif isinstance(fact, ModelOpened):
+        # The worker knows better than what its node announced.
+        opened = {"framework_version": fact.framework_version}
+        yield {**whose, "latest": {"$lte": min(fact.attempt, LARGEST)}}, {"$set": opened}, False
     elif isinstance(fact, RunMeasured) and fact.first_query == 0 and fact.last:
         yield run_update(fact, fact.durations_ns)
     elif isinstance(fact, PredictionsMade):

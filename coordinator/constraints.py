@@ -11,6 +11,7 @@ from bus.errors import InputError
 from bus.messages import Failure, FrameworkSeen, Manifest, Misfit, NodeAnnounced, Wanted
 from coordinator.meeting import ANOTHER_NODE, failing_machine, meets_pins, suited
 from coordinator.needs import read_needs
+from coordinator.provision import is_provisioned, provided
 from coordinator.registry import Kind
 from coordinator.words import architecture, gibibytes, package_name, same_framework
 from manifests.rules import requirement
@@ -56,13 +57,19 @@ def _able(manifest: Manifest | None, wanted: Wanted, node: NodeAnnounced) -> Fit
     """The same for all nodes that are alike: everything but which node it is."""
     needs = read_needs(wanted.requires)
     builds, failures = _builds(manifest, wanted, node)
+    unsuited: list[Failure] = []
     if builds or not failures:
         suiting, unsuited = suited(needs, builds)
         builds, failures = tuple(suiting), failures + unsuited
     failures += _device(wanted, node, builds[0] if builds else None)
+    failures += _code(manifest, node) if manifest is not None else []
+    if manifest is not None and not unsuited:
+        builds, failures = provided(manifest, wanted, node, (builds, failures))
+        if builds and is_provisioned(builds[0].environment):
+            suiting, unsuited = suited(needs, builds)  # of which little is known beforehand
+            builds, failures = tuple(suiting), failures + unsuited
     failures += _machine(wanted, node)
     failures += failing_machine(needs, node)
-    failures += _code(manifest, node) if manifest is not None else []
     if failures:
         return Fit(None, tuple(failures))
     able = tuple(seen for seen in builds if not wanted.device or wanted.device in seen.devices)

@@ -15,6 +15,7 @@ from itertools import islice
 from analysis.recommend import typical
 from bus.messages import FrameworkSeen, ModelRan, Place, Preference, Run
 from coordinator.constraints import Fitting
+from coordinator.provision import is_provisioned
 
 MOST_PLACES = 20_000
 """In one answer: about 2 MB."""
@@ -94,7 +95,9 @@ def choose_several(
     for found, framework in _fitting(fits):
         price = _price(found)
         for node_id in _worth_ranking(found.nodes, count, outlook, excluded):
-            rank = _rank(node_id, found.example.cores, price, outlook)
+            # A node that has everything goes before one that must get it ready first.
+            later = is_provisioned(framework.environment)
+            rank = (later, *_rank(node_id, found.example.cores, price, outlook))
             if node_id not in ranked or rank < ranked[node_id][0]:
                 ranked[node_id] = rank, framework
     ordered = sorted(ranked.items(), key=lambda item: item[1][0])

@@ -133,6 +133,7 @@ def _alike(node: NodeAnnounced) -> bytes:
             *(node.arch, node.cores, node.memory_bytes, node.devices, node.frameworks),
             *(node.allow_code, sorted(node.labels.items()), node.cpu, node.cpu_features),
             *(node.disk_bytes, node.system, node.distribution, node.kernel, node.containers),
-            *(node.interconnect, node.slots),
+            *(node.interconnect, node.slots, node.builds, node.builds_images),
+            node.unavailable.get("containers"),
         )
     )

@@ -78,6 +78,24 @@ def _containers(top: At) -> Iterator[Fault]:
                 yield image.fault("expected the name of a container image (got '')")
 
 
+def _dockerfile(top: At) -> Iterator[Fault]:
+    at = top["dockerfile"]
+    text = at.text.replace("\\\n", " ")
+    if not text.strip():
+        return
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    if not any(words[0].upper() == "FROM" for words in lines):
+        yield at.fault(f"expected the text of a Dockerfile, with a FROM (got {shown(at.text)})")
+    for words in lines:
+        what, given = words[0].upper(), [w for w in words[1:] if not w.startswith("--")]
+        staged = any(word.startswith("--from") for word in words[1:])
+        local = [source for source in given[:-1] if "://" not in source]
+        if what in ("COPY", "ADD") and local and not staged:
+            yield at.fault(
+                f"{what} {local[0]}: no files lie beside it; expected RUN, or ADD of a URL"
+            )
+
+
 # ------------------------------------------------------------------ files
 
 
@@ -222,6 +240,7 @@ def shown(value: object) -> str:
 RULES = (
     _named,
     _containers,
+    _dockerfile,
     wrong_inputs,
     wrong_outputs,
     _model,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import nodesemver
@@ -166,6 +167,43 @@ def bounds(wanted: str) -> tuple[tuple[Key | None, Key | None], ...]:
                 highs.append(ordered)
         found.append((max(lows, default=None), min(highs, default=None)))
     return tuple(found)
+
+
+def for_pip(*ranges: str) -> str | None:
+    """All of these ranges as pip writes them (PEP 440): `^1.20` is `>=1.20.0,<2.0.0`.
+
+    pip knows no alternatives: of those that agree with each other the newest are taken. Empty:
+    any version; None: no version can be in all of them.
+    """
+    parsed = [(bounds(text), found.set) for text in ranges if (found := _range(text)) is not None]
+    lowest: Key = (0, 0, 0, ())
+    best: tuple[Key, list[str]] | None = None
+    for chosen in product(*(range(len(ends)) for ends, _ in parsed)):
+        picked = [(ends[i], sets[i]) for (ends, sets), i in zip(parsed, chosen, strict=True)]
+        low = max((ends[0] or lowest for ends, _ in picked), default=lowest)
+        highs = [ends[1] for ends, _ in picked if ends[1] is not None]
+        comparators = [one for _, some in picked for one in some]
+        between = not highs or low < min(highs)
+        just_one = low in highs and all(one.operator not in ("<", ">") for one in comparators)
+        if (between or just_one) and (best is None or low > best[0]):
+            best = low, [_for_pip(one) for one in comparators]
+    return None if best is None else ",".join(dict.fromkeys(filter(None, best[1])))
+
+
+def _for_pip(one: Any) -> str:
+    if not hasattr(one.semver, "major"):
+        return ""  # anything
+    version = f"{one.semver.major}.{one.semver.minor}.{one.semver.patch}"
+    # The -0 of an upper end keeps npm from pre-releases of it; pip does so by itself.
+    stage = "" if one.operator == "<" else _pip_stage(one.semver.prerelease or ())
+    return f"{'==' if one.operator in ('', '=') else one.operator}{version}{stage}"
+
+
+def _pip_stage(labels: Iterable[str | int]) -> str:
+    """`-rc.1` as pip writes it; what it cannot write is left out."""
+    text = "".join(str(label) for label in labels)
+    match = re.fullmatch(r"(alpha|beta|rc|dev)(\d*)", text)
+    return f"{'.' if match[1] == 'dev' else ''}{match[1]}{match[2] or 0}" if match else ""
 
 
 def newest(versions: Iterable[str]) -> str:

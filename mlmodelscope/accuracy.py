@@ -53,6 +53,7 @@ class Pass:
     full_outputs: bool
     timeout_s: float
     settings: dict[str, str | int] = field(default_factory=dict)
+    container: bool = False
     on: OnNodes = ANY_NODE
     scenario: Scenario | None = None
 
@@ -224,7 +225,7 @@ async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
                 progress.update(task, description=label)
             case Queue():
                 progress.update(task, description=queued(fact))
-            case Told(phase="fetch"):
+            case Told(phase="fetch" | "container" | "environment"):
                 progress.update(task, description=fact.text)
             case ModelOpened() if not fact.cached:
                 progress.update(task, description=f"opened in {fact.duration_ns / 1e6:.0f} ms")

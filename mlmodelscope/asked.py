@@ -48,6 +48,7 @@ class Asked:
     otlp_endpoint: str = ""
     serialize: bool = False
     scenario: Scenario | None = None
+    container: bool = False
     on: OnNodes = ANY_NODE
 
 

@@ -13,6 +13,7 @@ from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_analyze, cli_secrets, cli_zoo
 from mlmodelscope import cli_fleet as fleet
+from mlmodelscope import cli_image as images
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
@@ -56,6 +57,7 @@ def evaluate(
     device: str = "cpu",
     node: str = "",
     environment: str = "",
+    container: Annotated[bool, Parameter(negative="")] = False,
     threads: int = 0,
     precision: str = "",
     setting: list[str] | None = None,
@@ -125,6 +127,9 @@ def evaluate(
         Run on this node and no other.
     environment
         Run in this one of a node's environments (see `mlmodelscope node --environment`).
+    container
+        Run in the container that the manifest names, also where a node has the framework itself;
+        --setting container.memory=2GiB, container.cpus=2 and container.network=on are its limits.
     threads
         Threads of the framework within one operator; 0 leaves it to the framework.
     precision
@@ -172,6 +177,7 @@ def evaluate(
         traceparent=traceparent,
         otlp_endpoint=otlp_endpoint,
         serialize=serialize,
+        container=container,
     )
 
     async def command(client: Client) -> int:
@@ -291,6 +297,7 @@ app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)
 app.command(cli_zoo.zoo)
+app.command(images.app, name="image")
 app.command(services.up)
 app.command(cli_secrets.secrets)
 app.command(services.coordinator)

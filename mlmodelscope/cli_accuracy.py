@@ -31,6 +31,7 @@ def accuracy(
     device: str = "cpu",
     node: str = "",
     environment: str = "",
+    container: Annotated[bool, Parameter(negative="")] = False,
     threads: int = 0,
     precision: str = "",
     setting: list[str] | None = None,
@@ -83,6 +84,8 @@ def accuracy(
         Run on this node and no other.
     environment
         Run in this one of a node's environments.
+    container
+        Run in the container that the manifest names, also where a node has the framework itself.
     threads
         Threads of the framework within one operator; 0 leaves it to the framework.
     precision
@@ -121,6 +124,7 @@ def accuracy(
             device=device,
             node=node,
             environment=environment,
+            container=container,
             threads=threads,
             top_k=top,
             full_outputs=full_outputs,

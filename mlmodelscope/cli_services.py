@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -27,6 +27,14 @@ class Frameworks:
     Default: MLMS_PROFILERS."""
     allow_code: bool | None = None
     """Let the code in manifests run here. Default: MLMS_ALLOW_CODE, else no."""
+    containers: Literal["auto", "never"] | None = None
+    """auto: run the containers that manifests name, where a Docker engine does; never: do not.
+    Default: MLMS_CONTAINERS, else auto."""
+    build_environments: bool | None = None
+    """Install the framework version that a request wants, with pip, in an environment of its own.
+    Default: MLMS_BUILD_ENVIRONMENTS, else no."""
+    build_images: bool | None = None
+    """Build the Dockerfiles that manifests bring. Default: MLMS_BUILD_IMAGES, else no."""
 
     def settings(self) -> dict[str, Any]:
         """What was given, as fields of the node's Settings."""
@@ -35,6 +43,9 @@ class Frameworks:
             "frameworks": self.plugin and ",".join(self.plugin),
             "profilers": self.profiler and ",".join(self.profiler),
             "allow_code": self.allow_code,
+            "containers": self.containers,
+            "build_environments": self.build_environments,
+            "build_images": self.build_images,
         }
 
     def variables(self) -> dict[str, str]:

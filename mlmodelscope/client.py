@@ -18,7 +18,13 @@ from bus import subjects
 from bus.clock_watch import ClockWatch
 from bus.codec import decode, decode_as
 from bus.connection import Bus
-from bus.errors import InputError, NotStoredError, RefusedError, UnknownNameError
+from bus.errors import (
+    InputError,
+    NoAnswerError,
+    NotStoredError,
+    RefusedError,
+    UnknownNameError,
+)
 from bus.identity import ANONYMOUS, Identity, read_identity
 from bus.messages import (
     Accepted,
@@ -27,6 +33,7 @@ from bus.messages import (
     DatasetManifest,
     Datasets,
     Delete,
+    DescribeImage,
     Done,
     Evaluate,
     Fits,
@@ -35,6 +42,7 @@ from bus.messages import (
     GetTimeline,
     History,
     HistoryRow,
+    ImageDescribed,
     Level,
     ListDatasets,
     ListHistory,
@@ -161,6 +169,7 @@ class Client:
         device: str = "cpu",
         node: str = "",
         environment: str = "",
+        container: bool = False,
         settings: Mapping[str, str | int] | None = None,
         batch_sizes: Sequence[int] = (1,),
         runs: int = 100,
@@ -189,8 +198,9 @@ class Client:
 
         model: `name`, `name@range`, or a Manifest. inputs: files, folders or URLs; none takes the
         samples that come with the model. runs: measured queries per batch size. environment: one
-        of a node's, by name. threads: 0 leaves it to the framework. serialize: one operator at a
-        time, on one thread, so that every span's parent is clear. leveled: whether each level
+        of a node's, by name. container: in the one that the manifest names, also where a node
+        has the framework itself. threads: 0 leaves it to the framework. serialize: one operator at
+        a time, on one thread, so that every span's parent is clear. leveled: whether each level
         down to `trace` has a run of its own. settings: the framework's, and those of profilers,
         whose names begin with `profile.`. dataset: `name`, `name@range` or a DatasetManifest, in
         place of inputs: each of its first `limit` items (0: all) runs once; full_outputs stores
@@ -216,6 +226,7 @@ class Client:
                 device=device,
                 node=node,
                 environment=environment,
+                container=container,
                 requires=list(requires),
                 prefer=prefer,
             ),
@@ -310,6 +321,7 @@ class Client:
         device: str = "cpu",
         node: str = "",
         environment: str = "",
+        container: bool = False,
         settings: Mapping[str, str | int] | None = None,
         threads: int = 0,
         timeout_s: float = 120.0,
@@ -323,7 +335,13 @@ class Client:
             user=self.user,
             model=model if isinstance(model, str) else model.name,
             manifest=model if isinstance(model, Manifest) else None,
-            wanted=Wanted(framework=framework, device=device, node=node, environment=environment),
+            wanted=Wanted(
+                framework=framework,
+                device=device,
+                node=node,
+                environment=environment,
+                container=container,
+            ),
             settings={**(settings or {}), **({"threads": threads} if threads else {})},
             timeout_s=timeout_s,
         )
@@ -358,6 +376,25 @@ class Client:
             raise refusal(reply)
         return reply
 
+    async def image(self, name: str, *, node: str = "", timeout_s: float = 300.0) -> ImageDescribed:
+        """What is in a container image, as a worker there sees it, by a node that runs containers.
+
+        The node (any one, unless named) fetches the image if it has it not.
+        """
+        node = node or await self._node_with_containers()
+        request = DescribeImage(image=name, timeout_s=timeout_s)
+        subject = subjects.image_on(node)
+        try:
+            reply = await self._bus.request(
+                subject, request, ImageDescribed, Refused, timeout_s=timeout_s + 5.0
+            )
+        except NoAnswerError as exc:
+            hint = f"is there a node {node}? `mlmodelscope nodes` lists them"
+            raise NoAnswerError(subject, exc.timeout_s, hint) from exc
+        if isinstance(reply, Refused):
+            raise refusal(reply)
+        return reply
+
     async def _one_node(self, node: str) -> str:
         """The node that is meant; InputError where none is named and several are alive."""
         alive = [seen.node.node_id for seen in await self.nodes()]
@@ -371,6 +408,15 @@ class Client:
                 "name the one that is meant"
             )
         return alive[0]
+
+    async def _node_with_containers(self) -> str:
+        """The first node that runs containers; InputError says why each does not."""
+        nodes = [seen.node for seen in await self.nodes()]
+        for node in nodes:
+            if node.containers:
+                return node.node_id
+        whys = [f"{node.node_id}: {node.unavailable.get('containers', 'no')}" for node in nodes]
+        raise InputError(f"no node runs containers ({'; '.join(whys) or 'none is alive'})")
 
     async def models(self, model: str = "", *, hidden: bool = False) -> Models:
         """The known manifests, by name, newest first; hidden: those too that are not listed."""

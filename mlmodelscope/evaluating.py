@@ -137,7 +137,7 @@ async def _watch(evaluation: Evaluation, progress: Progress, task: Any) -> None:
                 runs = fact.runs
             case Queue():
                 progress.update(task, description=queued(fact))
-            case Told(phase="fetch"):
+            case Told(phase="fetch" | "container" | "environment"):
                 progress.update(task, description=fact.text)
             case ModelOpened() if not fact.cached:
                 progress.update(task, description=f"opened in {fact.duration_ns / 1e6:.0f} ms")

@@ -53,6 +53,8 @@ async def nodes(client: Client, output: str) -> int:
             "devices": [device.kind for device in s.node.devices],
             "frameworks": [_framework(seen) for seen in s.node.frameworks],
             "allow_code": s.node.allow_code,
+            "builds": s.node.builds,
+            "builds_images": s.node.builds_images,
             "labels": s.node.labels,
             "cpu_features": s.node.cpu_features,
             "disk_bytes": s.node.disk_bytes,

@@ -173,12 +173,23 @@ def _where(result: Result) -> str:
     parts = [
         f"{result.framework} {result.framework_version}",
         f"environment {result.environment}" if result.environment not in unsaid else "",
+        _boxed(result),
         f"{threads} thread{'s' if threads != 1 else ''}" if threads else "",
         f"{machine.cpu} ({machine.cores} cores)" if machine and machine.cores else "",
         devices(machine) if machine and result.recording else "",
         f"node {result.node_id}",
     ]
     return "· " + " · ".join(escape(part) for part in parts if part)
+
+
+def _boxed(result: Result) -> str:
+    """Which image it was, whatever its name means by now, and what the container might use."""
+    if result.stack is None or not result.stack.image:
+        return ""
+    memory = gib(result.effective.get("container.memory", 0))
+    limits = f"{memory}, {result.effective.get('container.cpus', '?')} CPUs"
+    network = "" if result.effective.get("container.network") == "on" else ", no network"
+    return f"image {result.stack.digest[:19]}, {limits}{network}"
 
 
 def _marked(result: Result) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +28,8 @@ EXPECTED = (
     "expected package://NAME==VERSION/PATH, npm://NAME@VERSION/PATH, http://, https:// or "
     "repo:// (files of your own machine are sent along by the client)"
 )
+Make = Callable[[Path], Awaitable[None]]
+"""Fills a folder that is not there yet."""
 _UNITS = {"": 1, "B": 1, **{f"{letter}iB": 1 << 10 * n for n, letter in enumerate("KMGT", 1)}}
 
 
@@ -123,6 +126,23 @@ class Assets:
                     self._cache.store(draft, kept)
         return kept
 
+    async def made(
+        self, kind: str, key: str, make: Make, lease: Lease | None = None
+    ) -> tuple[Path, bool]:
+        """A folder that `make` fills, once, whoever asks; and whether that was just now."""
+        kept = self._cache.place(kind, key)
+        with self._cache.lease() as own:
+            if self._cache.claim(kept, lease or own):
+                return kept, False
+            async with self._cache.lock(f"{kind}-{key}"):
+                if self._cache.claim(kept, lease or own):
+                    return kept, True  # by another process: what is known here is of another one
+                with self._cache.draft() as draft:
+                    await make(draft)
+                    self._cache.store(draft, kept)
+            await self.evict()
+        return kept, True
+
     async def share(self, path: Path) -> str:
         """Put a file on the bus's object store, under its sha256; its address."""
         name = f"outputs/{await asyncio.to_thread(file_sum, path)}"
@@ -209,6 +229,10 @@ class AssetsInUse:
     async def keep(self, data: bytes) -> Path:
         """As Assets.keep."""
         return await self._assets.keep(data, self._lease)
+
+    async def made(self, kind: str, key: str, make: Make) -> tuple[Path, bool]:
+        """As Assets.made."""
+        return await self._assets.made(kind, key, make, self._lease)
 
     async def share(self, path: Path) -> str:
         """As Assets.share."""

@@ -7,6 +7,7 @@ and that is locked as long as its process lives, so that a killed process holds 
     files/ab/…  folders/ab/…  inline/ab/…    what was fetched, unpacked, sent along
     models/…                                 a model's files side by side: links to the above
     wheels/…  npm/…  parts/…                 packages, and downloads that broke off
+    environments/…                           virtual environments, each installed on demand
     locks/  leases/  drafts/                 who does what at the moment
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 
 NESTED = ("files", "folders", "inline")
 """Kinds whose entries lie one level deeper, so that no folder holds too many."""
-KINDS = (*NESTED, "models", "wheels", "npm", "parts")
+KINDS = (*NESTED, "models", "wheels", "npm", "parts", "environments")
 LOOK_AGAIN_S = (0.005, 0.05)
 """The first and the longest pause between two looks at a lock that somebody holds."""
 

@@ -10,6 +10,7 @@ import shutil
 import time
 import traceback
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,23 +34,32 @@ from bus.messages import (
     Progress,
     RunMeasured,
     Span,
+    StackDescribed,
     TensorSpec,
 )
 from bus.readers import readers_of
 from predictor_node.assets import Assets
+from predictor_node.container_files import files_of, stage
+from predictor_node.container_settings import in_effect, none_meant, without
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
+from predictor_node.downloads import Told
 from predictor_node.experience import Measured
+from predictor_node.launching import Limits, Needs, WorkerDied
 from predictor_node.legs import COLD, Leg, cold_legs, cold_part, joined, may_split, split
 from predictor_node.model_files import described, fetch_model
 from predictor_node.predictions import frame_predictions
-from predictor_node.process import Worker, WorkerDied
+from predictor_node.process import Worker
+from predictor_node.provision import is_boxed
 from predictor_node.sampling import Sampler
 from predictor_node.serialised import is_wanted, settings_for, variables_for
 from predictor_node.telling import Samples, Teller
+from predictor_node.workers import Workers
 
 log = logging.getLogger(__name__)
 
 APPLICATION = LEVELS.index("application")
+UNSAID = {*LEVELS, "containers"}
+"""What a node lacks, and a result need not repeat: the job speaks for itself."""
 GRACE_S = 0.5
 """A worker that ignores a cancel for so long is killed."""
 
@@ -66,11 +76,15 @@ class Execution:
     """One attempt. `run` never raises for what can go wrong with a job: it tells JobFailed."""
 
     def __init__(
-        self, job: Job, worker: Worker, assets: Assets, teller: Teller, folder: Path
+        self, job: Job, workers: Workers, assets: Assets, teller: Teller, folder: Path
     ) -> None:
-        self._job, self._worker, self._teller = job, worker, teller
+        self._job, self._workers, self._teller = job, workers, teller
         self._assets = assets.in_use()
         self._folder = folder / f"{job.job_id}.{job.attempt}"
+        self._telling: list[asyncio.Task[Progress]] = []
+        self._hired: Worker | None = None
+        self._limits: Limits | None = None
+        self._stack_told = False
         self._span_base = secrets.randbits(30) << 32
         self._spans: list[Span] = []
         self._stopped: Stopped | None = None
@@ -104,8 +118,8 @@ class Execution:
         finally:
             self._task.cancel()
             self._assets.release()
-            if self._busy and self._worker.alive:
-                await self._worker.kill()  # what it still says would be taken for the next job's
+            if self._busy and self._hired is not None and self._hired.alive:
+                await self._hired.kill()  # what it still says would be taken for the next job's
             shutil.rmtree(self._folder, ignore_errors=True)
         return self._finished
 
@@ -114,11 +128,14 @@ class Execution:
         if self._stopped or self._task is None or self._task.done():
             return
         self._stopped = Stopped(kind, text)
-        if self._worker.alive:
-            self._worker.send({"do": "cancel"})
+        if self._hired is None:
+            self._task.cancel()  # its environment is still being made ready
+            return
+        if self._hired.alive:
+            self._hired.send({"do": "cancel"})
         await asyncio.wait([self._task], timeout=GRACE_S)
         if not self._task.done():
-            await self._worker.kill()
+            await self._hired.kill()
             self._task.cancel()
 
     # ---------------------------------------------------------------- the way of a job
@@ -142,15 +159,41 @@ class Execution:
             readers=readers_of(job.manifest, job.dataset, job.user),
             **dataset_facts(job.dataset),
         )
+        await self._hire()
         self._folder.mkdir(parents=True, exist_ok=True)
         command = await self._command()
-        await self._worker.with_variables(variables_for(job.settings))
+        await self._worker.needing(self._needs(command))
         if not self._worker.alive:
             await self._worker.start()
         ends: list[tuple[Leg, dict[str, Any]]] = []
         for leg in await self._legs(command):
             ends.append((leg, await self._run_leg(leg, command, continued=bool(ends))))
         await self._finish(joined(ends), node)
+
+    async def _hire(self) -> None:
+        """Have a worker of the job's environment, which may first have to be made."""
+        name = self._job.environment
+        with self._noted("environment", environment=name):
+            phase = "container" if is_boxed(name) else "environment"
+            self._hired = await self._workers.of(self._job, self._assets, self._progress(phase))
+        environment = self._worker.environment
+        if environment.scratch is not None:
+            self._folder = environment.scratch / self._folder.name
+            self._limits = self._workers.limits_of(self._job.settings)
+        else:
+            none_meant(self._job.settings, name)
+
+    @property
+    def _worker(self) -> Worker:
+        assert self._hired is not None
+        return self._hired
+
+    def _needs(self, command: dict[str, Any]) -> Needs:
+        """What the worker must have been started with."""
+        variables = variables_for(self._job.settings)
+        if self._limits is None:
+            return Needs(variables)
+        return Needs(variables, self._workers.visible(files_of(command)), self._limits)
 
     async def _legs(self, command: dict[str, Any]) -> list[Leg]:
         """The job's runs by what their profilers need; the worker knows, for it loads them."""
@@ -167,7 +210,8 @@ class Execution:
         """Have one worker process make its runs; one with variables of its own is ended after."""
         usual, runs = self._worker, msgspec.to_builtins(leg.runs)
         if leg.fresh:
-            self._worker = Worker(usual.environment, usual.more_variables | leg.variables)
+            variables = {**usual.needs.variables, **leg.variables}
+            self._hired = Worker(usual.environment, replace(usual.needs, variables=variables))
         self._leg, self._leg_began_ns = leg, time.perf_counter_ns()
         try:
             if not self._worker.alive:
@@ -183,7 +227,7 @@ class Execution:
         finally:
             if leg.fresh:
                 await self._worker.kill()
-                self._worker, self._busy = usual, False
+                self._hired, self._busy = usual, False
 
     async def _command(self) -> dict[str, Any]:
         """The job in the worker's words, with every file at hand."""
@@ -194,6 +238,8 @@ class Execution:
             with self._noted("fetch", input=given.name):
                 path = await self._input(number)
             items.append({"name": given.name, "path": str(path)})
+        if self._limits is not None:
+            items = stage(items, self._folder)
         dataset = None
         if job.dataset is not None:
             fetch, unpacked = self._model_file, self._model_archive
@@ -223,14 +269,15 @@ class Execution:
         environment, name = self._worker.environment, self._job.framework
         if (path := environment.plugins.get(name)) is None:
             has = ", ".join(sorted(environment.plugins)) or "none"
-            text = f"environment {environment.name} has no framework {name} any more, only: {has}"
-            raise WorkerFailed("framework", f"{text}; ask again", "")
+            text = f"environment {environment.name} has no framework {name}, only: {has}"
+            why = environment.unusable.get(name, "")
+            raise WorkerFailed("framework", f"{text}{f' ({why})' if why else ''}; ask again", "")
         return path
 
     def _settings(self) -> dict[str, str | int]:
         name = self._job.framework
         known = self._worker.environment.settings.get(name, [])
-        return settings_for(name, self._job.settings, known)
+        return settings_for(name, without(self._job.settings), known)
 
     async def _model_file(self, url: str, checksum: str) -> Path:
         with self._noted("fetch", file=PurePosixPath(urlsplit(url).path).name):
@@ -247,18 +294,26 @@ class Execution:
         return await self._fetch(given.url, given.checksum)
 
     async def _fetch(self, url: str, checksum: str, unpack: bool = False) -> Path:
-        def told(text: str, done: int, total: int) -> None:
-            said = {"run": -1, "phase": "fetch", "done": done, "total": total, "text": text}
-            telling.append(asyncio.create_task(self._teller.tell(Progress, **said)))
-
-        telling: list[asyncio.Task[Progress]] = []
         bring = self._assets.unpacked if unpack else self._assets.fetch
-        began_ns = time.monotonic_ns()
-        path = await bring(url, checksum, told)
-        if telling:  # it was not here yet
+        told_before, began_ns = len(self._telling), time.monotonic_ns()
+        path = await bring(url, checksum, self._progress("fetch"))
+        if len(self._telling) > told_before:  # it was not here yet
             self.measured.fetch_ns += time.monotonic_ns() - began_ns
-        await asyncio.gather(*telling)
+        await self._all_told()
         return path
+
+    def _progress(self, phase: str) -> Told:
+        """For what takes long before anything runs: how far it is, to be passed on."""
+
+        def told(text: str, done: int, total: int) -> None:
+            said = {"run": -1, "phase": phase, "done": done, "total": total, "text": text}
+            self._telling.append(asyncio.create_task(self._teller.tell(Progress, **said)))
+
+        return told
+
+    async def _all_told(self) -> None:
+        telling, self._telling = self._telling, []
+        await asyncio.gather(*telling)
 
     # ---------------------------------------------------------------- what the worker says
 
@@ -290,9 +345,10 @@ class Execution:
                     duration_ns=frame["duration_ns"],
                     inputs=msgspec.convert(frame["inputs"], list[TensorSpec]),
                     outputs=msgspec.convert(frame["outputs"], list[TensorSpec]),
-                    settings=frame["settings"] | self._serialised(),
+                    settings=frame["settings"] | self._serialised() | self._boxed_with(),
                     providers=frame["providers"],
                 )
+                await self._tell_stack(frame.get("libraries", {}))
             case "predictions":
                 made = await frame_predictions(frame, self._assets, self._folder)
                 await self._teller.tell(
@@ -321,6 +377,18 @@ class Execution:
     def _serialised(self) -> dict[str, Any]:
         return {"serialized": True} if is_wanted(self._job.settings) else {}
 
+    def _boxed_with(self) -> dict[str, Any]:
+        return in_effect(self._limits) if self._limits is not None else {}
+
+    async def _tell_stack(self, libraries: dict[str, str]) -> None:
+        """Once a job: what it runs in."""
+        if self._hired is None or self._stack_told:
+            return
+        self._stack_told = True
+        environment = self._hired.environment
+        stack = msgspec.structs.replace(environment.stack, libraries=libraries)
+        await self._teller.tell(StackDescribed, environment=environment.name, stack=stack)
+
     async def _finish(self, finished: dict[str, Any], node: NodeAnnounced) -> None:
         await self._teller.measure_clock()
         await self._own_spans()
@@ -337,7 +405,7 @@ class Execution:
             clock_drift_ns=finished["drift_ns"],
             # What its levels lack, the job says itself where they were asked for.
             unavailable={
-                **{what: why for what, why in node.unavailable.items() if what not in LEVELS},
+                **{what: why for what, why in node.unavailable.items() if what not in UNSAID},
                 **finished["unavailable"],
             },
         )
@@ -345,6 +413,8 @@ class Execution:
         self._finished = True
 
     async def _fail(self, kind: str, text: str, detail: str = "") -> None:
+        await self._all_told()
+        await self._tell_stack({})
         await self._own_spans()
         await self._teller.tell(JobFailed, kind=kind, text=text, detail=detail)
         await self._teller.settle()

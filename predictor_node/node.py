@@ -9,6 +9,7 @@ import asyncio
 import logging
 import platform
 import re
+import shutil
 import socket
 import sys
 import time
@@ -18,6 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from platformdirs import user_cache_path, user_data_path
@@ -27,21 +29,35 @@ from bus.clock_watch import ClockWatch
 from bus.codec import content_digest
 from bus.connection import Bus, Subscription
 from bus.consumer import Received
-from bus.errors import BusError, InputError, StaleError
-from bus.messages import Ceiling, Job, JobFailed, JobRecord, Message, NodeAlive, NodeAnnounced
+from bus.errors import BusError, InputError, MLModelScopeError, StaleError
+from bus.messages import (
+    Ceiling,
+    DescribeImage,
+    Job,
+    JobRecord,
+    Message,
+    NodeAlive,
+    NodeAnnounced,
+    Refused,
+    Undecodable,
+)
 from bus.senders import RESERVED
 from bus.service import Service
 from predictor_node import capabilities
 from predictor_node.assets import Assets, Limits, read_size
+from predictor_node.built_environments import Builder
 from predictor_node.ceilings import Ceilings
+from predictor_node.container_settings import Allowed
+from predictor_node.containers import ContainerError, Engine
 from predictor_node.environments import DEFAULT, look, read_environments
 from predictor_node.execution import Execution
 from predictor_node.experience import Experience
 from predictor_node.leases import Leases
-from predictor_node.process import Worker
+from predictor_node.provision import Provision
 from predictor_node.spill import Spill
 from predictor_node.telling import Teller
 from predictor_node.warm import Warm
+from predictor_node.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +72,10 @@ class Settings:
     """A node's settings: MLMS_NODE_ID, MLMS_LABELS (`key=value,key=value`), MLMS_HOME …
 
     environments: other Pythons (`name=/path/to/python,…`); frameworks: modules that no package
-    brings (`name=/path/to/plugin.py,…`); profilers: likewise.
+    brings (`name=/path/to/plugin.py,…`); profilers: likewise. containers: auto runs a manifest's
+    container where a Docker engine does; container_memory, container_network: the most that one
+    may have. build_environments, build_images: whether packages are installed, and a manifest's
+    Dockerfile is built, on demand.
     """
 
     node_id: str = ""
@@ -71,6 +90,11 @@ class Settings:
     file_limit: str = "20GiB"
     spill_limit: str = "1GiB"
     job_spans: int = 50_000_000
+    containers: Literal["auto", "never"] = "auto"
+    container_memory: str = ""
+    container_network: bool = False
+    build_environments: bool = False
+    build_images: bool = False
 
 
 class Node(Service):
@@ -98,13 +122,27 @@ class Node(Service):
         self._environments = read_environments(
             settings.environments, settings.frameworks, settings.allow_code, settings.profilers
         )
-        self._workers: dict[str, Worker] = {}
+        memory_bytes = (
+            read_size(settings.container_memory, "MLMS_CONTAINER_MEMORY")
+            if settings.container_memory
+            else 0
+        )
+        self._provision = Provision(
+            node_id=self.node_id,
+            own=self._environments,
+            folder=self._folder / "boxes",
+            builds_images=settings.build_images,
+            allowed=Allowed(memory_bytes, settings.container_network),
+        )
+        if settings.build_environments:
+            self._provision.builder = Builder(self._environments[DEFAULT])
+        self._workers = Workers(self._provision, cache / "assets")
         self._device = asyncio.Lock()
         """Held by whoever measures or predicts: two of them never share the machine unknowingly."""
         self._warm = Warm(
             node_id=self.node_id,
             assets=self._assets,
-            environments=self._environments,
+            workers=self._workers,
             device=self._device,
             folder=self._folder / "warm",
             counters=self.counters,
@@ -134,7 +172,8 @@ class Node(Service):
     async def start(self) -> None:
         """Look at the machine, announce it, and begin to take jobs."""
         started_ns = time.time_ns()
-        warm = asyncio.create_task(self._worker(DEFAULT).start())
+        warm = asyncio.create_task(self._workers.own(DEFAULT).start())
+        seeking = asyncio.create_task(self._find_engine())
         seen = await look(self._environments, self._settings.frameworks)
         devices, missing = await asyncio.to_thread(capabilities.devices)
         self._jobs = await self._bus.bucket(subjects.JOBS_BUCKET)
@@ -143,6 +182,8 @@ class Node(Service):
         await self._leases.start(self._bus)
         await self._experience.start(self._bus)
         await self._look_at_clock()
+        no_containers = await seeking
+        builder = self._provision.builder
         self._announced = NodeAnnounced(
             node_id=self.node_id,
             incarnation=self.incarnation,
@@ -156,6 +197,9 @@ class Node(Service):
             memory_bytes=devices[0].memory_bytes,
             devices=devices,
             frameworks=seen.frameworks,
+            containers=not no_containers,
+            builds=builder.frameworks if builder else [],
+            builds_images=self._settings.build_images and not no_containers,
             interconnect=await asyncio.to_thread(capabilities.interconnect),
             cpu_features=capabilities.cpu_features(capabilities.read_cpuinfo()),
             disk_bytes=capabilities.disk_bytes(self._cache),
@@ -163,7 +207,12 @@ class Node(Service):
             kernel=platform.release(),
             labels=self._labels,
             allow_code=self._settings.allow_code,
-            unavailable={**missing, **capabilities.unmeasurable(), **seen.unavailable},
+            unavailable={
+                **missing,
+                **capabilities.unmeasurable(),
+                **seen.unavailable,
+                **({"containers": no_containers} if no_containers else {}),
+            },
             status_url=self.status_url,
             clock=self._watched.latest,
             started_ns=started_ns,
@@ -171,7 +220,10 @@ class Node(Service):
         )
         self._warm.start()
         await warm
-        asked = {subjects.ceilings_on(self.node_id): self._ceilings.answer}
+        asked = {
+            subjects.ceilings_on(self.node_id): self._ceilings.answer,
+            subjects.image_on(self.node_id): self._describe_image,
+        }
         await self._bus.serve(self.name, {**self._warm.endpoints(), **asked})
         await self._announce()
         self._beating = asyncio.create_task(self._beat())
@@ -197,7 +249,9 @@ class Node(Service):
         self._beating.cancel()
         self._resending.cancel()
         self._spill.close()
-        await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
+        await self._workers.stop()
+        if self._provision.engine is not None:
+            self._provision.engine.close()
         try:
             await self._alive.delete(self.node_id)
             await self._nodes.delete(self.node_id)
@@ -219,11 +273,37 @@ class Node(Service):
             "incarnation": self.incarnation,
             "running": self._job and {"job_id": self._job.job_id, "model": self._job.manifest.name},
             "environments": {name: each.python for name, each in self._environments.items()},
-            "workers": {name: worker.pid for name, worker in self._workers.items()},
+            "workers": self._workers.pids(),
             "warm": self._warm.status(),
             "spilled_bytes": self._spill.held_bytes,
             "capabilities": self._announced,
         }
+
+    async def _find_engine(self) -> str:
+        """Look for a Docker engine; why there is none. What an earlier life left there goes."""
+        if self._settings.containers == "never":
+            return "this node runs none (MLMS_CONTAINERS=never)"
+        try:
+            engine = await Engine.found(self._folder)
+            await engine.sweep()
+        except ContainerError as exc:
+            return str(exc)
+        shutil.rmtree(self._provision.folder, ignore_errors=True)
+        self._provision.engine = engine
+        return ""
+
+    async def _describe_image(self, request: Message) -> Message:
+        """What is in a container image; nobody measures meanwhile."""
+        if not isinstance(request, DescribeImage):
+            return Undecodable(text=f"expected DescribeImage, got {type(request).__name__}")
+        try:
+            async with asyncio.timeout(request.timeout_s), self._device:
+                return await self._provision.describe_image(request.image)
+        except TimeoutError:
+            text = f"{request.image} could not be looked into within {request.timeout_s:g} s"
+            return Refused(kind="busy", text=f"node {self.node_id}: {text}")
+        except MLModelScopeError as exc:
+            return Refused(kind=exc.kind, text=f"node {self.node_id}: {exc}")
 
     # ---------------------------------------------------------------- being seen
 
@@ -307,11 +387,7 @@ class Node(Service):
             await self._look_at_clock()  # there was no collector yet when we looked last
         teller = Teller(self._bus, job, self._watched, self._spill)
         teller.most_spans = self._settings.job_spans
-        if job.environment not in self._environments:
-            await self._no_environment(job, teller)
-            return
-        worker = self._worker(job.environment)
-        self._execution = Execution(job, worker, self._assets, teller, self._folder)
+        self._execution = Execution(job, self._workers, self._assets, teller, self._folder)
         watching = await self._watch(job, self._execution)
         try:
             assert self._announced is not None
@@ -366,20 +442,6 @@ class Node(Service):
 
         subject = subjects.key_change(subjects.JOBS_BUCKET, job.job_id)
         return await self._bus.listen(subject, changed)
-
-    async def _no_environment(self, job: Job, teller: Teller) -> None:
-        """The node has changed since the job was placed on it."""
-        has = ", ".join(self._environments)
-        text = f"node {self.node_id} has no environment {job.environment} any more, only: {has}"
-        await teller.tell(JobFailed, kind="framework", text=f"{text}; ask again")
-        await teller.settle()
-        self._job = None
-
-    def _worker(self, environment: str) -> Worker:
-        """The worker of an environment; whoever uses it starts it if it does not run."""
-        if environment not in self._workers:
-            self._workers[environment] = Worker(self._environments[environment])
-        return self._workers[environment]
 
 
 async def _keep(received: Received) -> None:

@@ -1,13 +1,11 @@
-"""Starts and stops worker processes, and speaks frames with them over a pipe of their own."""
+"""Starts and stops worker processes, and speaks frames with them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import signal
 import sys
-from collections import deque
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -15,21 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import msgspec
 
-from bus.errors import MLModelScopeError
+from bus.messages import Stack
 from predictor_node import worker
+from predictor_node.launching import READY_S, Launched, Needs, Piped, WorkerDied
 
 FRAME_LIMIT_BYTES = 256 << 20
 DESCRIBE_S = 60.0
-READY_S = 60.0
-LAST_WORDS = 40
 NEEDED = ("numpy", "msgpack", "pillow")
-
-
-class WorkerDied(MLModelScopeError):
-    """The worker process ended before its job did."""
-
-    kind = "worker_died"
 
 
 def plugins() -> dict[str, str]:
@@ -65,14 +57,41 @@ class Environment:
     """Profiler -> its module's file: likewise, those that cannot work there among them."""
     settings: dict[str, list[str]] = field(default_factory=dict)
     """Framework -> the settings that its module names, once described."""
+    stack: Stack = Stack()
+    """The software that is there, once described."""
+    scratch: Path | None = None
+    """Where a job's folder must lie for a worker there to see it; None: anywhere."""
+    unusable: dict[str, str] = field(default_factory=dict)
+    """Framework -> why it cannot be loaded there, once described."""
+
+    def __post_init__(self) -> None:
+        self.offered_plugins, self.offered_profilers = dict(self.plugins), dict(self.profilers)
 
     async def describe(self) -> dict[str, Any]:
-        """What is there: {"python", "executable", "frameworks", "unusable", "profilers"}."""
+        """What is there: {"python", "executable", "frameworks", "unusable", "profilers", …}."""
         offered = [f"--plugin={name}={path}" for name, path in self.plugins.items()]
         offered += [f"--profiler={name}={path}" for name, path in self.profilers.items()]
+        out, err = await self._ask(["--describe", *offered])
+        try:
+            described: dict[str, Any] = json.loads(out.splitlines()[-1])
+        except (ValueError, IndexError) as exc:
+            last = (err.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+            hint = f"a worker needs {', '.join(NEEDED)} there"
+            raise WorkerDied(
+                f"{self.python} cannot describe its frameworks ({hint}): {last[-300:]}"
+            ) from exc
+        self.plugins = {seen["name"]: seen["plugin"] for seen in described["frameworks"]}
+        self.profilers = {seen["name"]: seen["plugin"] for seen in described["profilers"]}
+        self.settings = {seen["name"]: seen["settings"] for seen in described["frameworks"]}
+        self.unusable = {seen["name"]: seen["text"] for seen in described["unusable"]}
+        self.stack = msgspec.convert(described["stack"], Stack)
+        return described
+
+    async def _ask(self, arguments: list[str]) -> tuple[bytes, bytes]:
+        """What a worker there prints to stdout and stderr."""
         try:
             process = await asyncio.create_subprocess_exec(
-                *self.command("--describe", *offered),
+                *self.command(*arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -80,26 +99,21 @@ class Environment:
             )
         except OSError as exc:
             raise self.not_startable(exc) from exc
-        out, err = b"", b""
         try:
-            out, err = await asyncio.wait_for(process.communicate(), DESCRIBE_S)
-            described: dict[str, Any] = json.loads(out.splitlines()[-1])
+            return await asyncio.wait_for(process.communicate(), DESCRIBE_S)
         except TimeoutError as exc:
             text = f"{self.python} said nothing of its frameworks within {DESCRIBE_S:g} s"
             raise WorkerDied(text) from exc
-        except (ValueError, IndexError) as exc:
-            last = (err.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-            hint = f"a worker needs {', '.join(NEEDED)} there"
-            raise WorkerDied(
-                f"{self.python} cannot describe its frameworks ({hint}): {last[-300:]}"
-            ) from exc
         finally:
             if process.returncode is None:
                 process.kill()
-        self.plugins = {seen["name"]: seen["plugin"] for seen in described["frameworks"]}
-        self.profilers = {seen["name"]: seen["plugin"] for seen in described["profilers"]}
-        self.settings = {seen["name"]: seen["settings"] for seen in described["frameworks"]}
-        return described
+
+    async def launch(self, needs: Needs) -> Launched:
+        """A worker process there; it has not spoken yet."""
+        try:
+            return await Piped.start(self.command(), {**self.variables(), **needs.variables})
+        except OSError as exc:
+            raise self.not_startable(exc) from exc
 
     def command(self, *arguments: str) -> list[str]:
         """How a worker is started there."""
@@ -121,77 +135,53 @@ class Worker:
     """One worker process; frames out by `send`, frames in by `receive`."""
 
     environment: Environment
-    more_variables: dict[str, str] = field(default_factory=dict)
-    """Environment variables that must be set before the process starts."""
-    pid: int = 0
-    _last_words: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS))
+    needs: Needs = Needs()
+    _launched: Launched | None = None
 
     async def start(self) -> None:
         """Start the process and wait for its first word; what is left of one before is put away."""
         await self.kill()
-        to_read, to_write = os.pipe()
-        from_read, from_write = os.pipe()
-        command = self.environment.command(f"--read-fd={to_read}", f"--write-fd={from_write}")
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *command,
-                pass_fds=(to_read, from_write),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                env=self.environment.variables() | self.more_variables,
-            )
-        except OSError as exc:
-            os.close(to_write)
-            os.close(from_read)
-            raise self.environment.not_startable(exc) from exc
-        finally:
-            os.close(to_read)
-            os.close(from_write)
-        self.pid = self._process.pid
-        loop = asyncio.get_running_loop()
-        self._reader = asyncio.StreamReader(limit=1 << 20)
-        self._reading, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(self._reader), os.fdopen(from_read, "rb")
-        )
-        self._writing, _ = await loop.connect_write_pipe(
-            asyncio.BaseProtocol, os.fdopen(to_write, "wb")
-        )
-        self._listening = asyncio.create_task(self._listen())
+        self._launched = await self.environment.launch(self.needs)
         try:
             await asyncio.wait_for(self.receive(), READY_S)
         except TimeoutError as exc:
             await self.kill()
             raise WorkerDied(f"the worker said nothing within {READY_S:g} s") from exc
 
-    async def with_variables(self, variables: dict[str, str]) -> None:
-        """A worker that began with other variables is ended: a library reads them but once."""
-        if variables != self.more_variables:
+    async def needing(self, needs: Needs) -> None:
+        """A worker that began with other things is ended: variables, say, are read but once."""
+        if needs != self.needs:
             await self.kill()
-            self.more_variables = variables
+            self.needs = needs
+
+    @property
+    def pid(self) -> int:
+        """The process's number on this machine; 0: there is none."""
+        return self._launched.pid if self._launched else 0
 
     @property
     def alive(self) -> bool:
         """Whether the process still runs."""
-        return self.pid > 0 and self._process.returncode is None
+        return self._launched is not None and self._launched.alive
 
     def send(self, frame: dict[str, Any]) -> None:
         """Tell the worker something; one that has ended hears nothing, and receive() says so."""
         body = msgpack.packb(frame, use_bin_type=True)
         try:
-            self._writing.write(len(body).to_bytes(4, "big") + body)
+            self._there().write(len(body).to_bytes(4, "big") + body)
         except (OSError, RuntimeError):
             pass  # uvloop: the pipe is closed, for the worker has ended; receive() says how
 
     async def receive(self) -> dict[str, Any]:
         """The worker's next frame; WorkerDied, with its exit code and last words, at its end."""
+        launched = self._there()
         try:
-            size = int.from_bytes(await self._reader.readexactly(4), "big")
+            size = int.from_bytes(await launched.reader.readexactly(4), "big")
             if size > FRAME_LIMIT_BYTES:
                 raise WorkerDied(f"the worker sent a frame of {size} bytes: not read further")
-            frame = msgpack.unpackb(await self._reader.readexactly(size), raw=False)
-        except asyncio.IncompleteReadError as exc:
-            raise WorkerDied(await self._obituary()) from exc
+            frame = msgpack.unpackb(await launched.reader.readexactly(size), raw=False)
+        except (asyncio.IncompleteReadError, ConnectionError) as exc:
+            raise await launched.obituary() from exc
         if not isinstance(frame, dict):
             raise WorkerDied(f"the worker sent {type(frame).__name__} where a map was expected")
         return frame
@@ -201,31 +191,18 @@ class Worker:
         if self.alive:
             self.send({"do": "exit"})
             try:
-                await asyncio.wait_for(self._process.wait(), 2.0)
+                await asyncio.wait_for(self._there().wait(), 2.0)
             except TimeoutError:
                 pass
         await self.kill()
 
     async def kill(self) -> None:
         """End the worker now, if there is one."""
-        if not self.pid:
-            return
-        if self.alive:
-            self._process.kill()
-            await self._process.wait()
-        self._reading.close()
-        self._writing.close()
-        await self._listening
+        if self._launched is not None:
+            launched, self._launched = self._launched, None
+            await launched.end()
 
-    async def _obituary(self) -> str:
-        code = await self._process.wait()
-        await self._listening
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        last = next((line for line in reversed(self._last_words) if line.strip()), "")
-        return f"the worker process {how}{': ' + last if last else ''}"
-
-    async def _listen(self) -> None:
-        """Keep the last words that the worker (or its framework) writes to stderr."""
-        assert self._process.stderr is not None
-        while line := await self._process.stderr.readline():
-            self._last_words.append(line.decode(errors="replace").rstrip())
+    def _there(self) -> Launched:
+        if self._launched is None:
+            raise WorkerDied("the worker has ended, or was never started")
+        return self._launched

@@ -12,7 +12,7 @@ import math
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,12 +36,16 @@ from bus.messages import (
     TensorSpec,
     Undecodable,
 )
-from predictor_node.assets import Assets, AssetsInUse
+from predictor_node.assets import Assets, AssetsInUse, quiet
+from predictor_node.container_files import files_of, stage
+from predictor_node.container_settings import none_meant, without
 from predictor_node.execution import WorkerFailed
 from predictor_node.handles import Handles, Held, WarmError
+from predictor_node.launching import Needs, WorkerDied
 from predictor_node.model_files import described, fetch_model
 from predictor_node.predictions import read_predictions
-from predictor_node.process import Environment, Worker, WorkerDied
+from predictor_node.process import Environment, Worker
+from predictor_node.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +74,8 @@ class Warm:
 
     node_id: str
     assets: Assets
-    environments: Mapping[str, Environment]
+    workers: Workers
+    """Of measured jobs: theirs are never used here, and their environments are."""
     device: asyncio.Lock
     folder: Path
     counters: Counter[str]
@@ -188,35 +193,40 @@ class Warm:
             self.device.release()
 
     async def _open(self, request: OpenHere, deadline_s: float) -> Opened:
-        if (environment := self.environments.get(request.environment)) is None:
-            raise InputError(f"there is no environment {request.environment!r} here")
-        if (plugin := environment.plugins.get(request.framework)) is None:
-            raise InputError(f"there is no framework {request.framework!r} here")
         manifest = request.manifest
         with ExitStack() as opening:
             assets = opening.enter_context(self.assets.in_use())
+            async with _until(deadline_s, f"environment {request.environment}"):
+                provided = self.workers.provision.environment
+                environment = await provided(request.environment, manifest, assets, quiet)
+            if (plugin := environment.plugins.get(request.framework)) is None:
+                raise InputError(f"there is no framework {request.framework!r} here")
             async with _until(deadline_s, f"the files of {manifest.name}"):
                 files = await fetch_model(manifest, assets, assets.fetch, assets.unpacked)
             target = {
                 "framework": request.framework,
                 "plugin": plugin,
                 "allow_code": environment.allow_code,
-                "settings": request.settings,
+                "settings": without(request.settings),
                 **described(manifest, files),
             }
-            opened = await self._hold(request, target, assets.release)
+            opened = await self._hold(request, environment, target, assets.release)
             opening.pop_all()  # in use until the handle is forgotten
         return opened
 
     async def _hold(
-        self, request: OpenHere, target: dict[str, Any], let_go: Callable[[], None]
+        self,
+        request: OpenHere,
+        environment: Environment,
+        target: dict[str, Any],
+        let_go: Callable[[], None],
     ) -> Opened:
         """Have a worker open a model whose files are at hand."""
         handle = uuid.uuid4().hex
         while len(self._handles) >= self.limits.at_most:
             await self._end_of(self._handles.all()[0].handle, "to make room for another model")
-        worker = await self._worker(request.environment)
-        folder = self.folder / handle
+        worker = await self._worker(environment, self._needs(request, environment, target))
+        folder = (environment.scratch or self.folder) / handle
         folder.mkdir(parents=True)
         held = Held(
             handle=handle,
@@ -260,6 +270,8 @@ class Warm:
             async with _until(deadline_s, "the inputs"):
                 for given in request.inputs:
                     items.append(await _item(given, assets))
+            if held.worker.environment.scratch is not None:
+                items = stage(items, held.folder)
             command = {"do": "predict", "handle": held.handle, "items": items}
             said = await self._ask(held.worker, {**command, "top_k": request.top_k})
         self._handles.used(held, self._now_s())
@@ -274,19 +286,31 @@ class Warm:
 
     # ---------------------------------------------------------------- workers
 
-    async def _worker(self, environment: str) -> Worker:
-        worker = self._workers.get(environment)
-        if worker is not None and worker.alive:
+    def _needs(self, request: OpenHere, environment: Environment, target: dict[str, Any]) -> Needs:
+        """What its worker must be started with: one in a container sees just this model's files."""
+        if environment.scratch is None:
+            none_meant(request.settings, environment.name)
+            return Needs()
+        limits = self.workers.limits_of(request.settings)
+        return Needs(files=self.workers.visible(files_of(target)), limits=limits)
+
+    async def _worker(self, environment: Environment, needs: Needs) -> Worker:
+        """One an environment; of containers one for each set of files that it may see."""
+        key = (
+            f"{environment.name} {needs.files} {needs.limits}" if needs.files else environment.name
+        )
+        worker = self._workers.get(key)
+        if worker is not None and worker.alive and worker.environment is environment:
             return worker
         if worker is not None:
             await self._bury(worker, "the worker process had ended")
-        worker = Worker(self.environments[environment])
+        worker = Worker(environment, needs)
         try:
             await worker.start()
         except WorkerDied:
             await worker.kill()  # its pipes stay open otherwise
             raise
-        self._workers[environment] = worker
+        self._workers[key] = worker
         return worker
 
     async def _ask(self, worker: Worker, command: dict[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,8 @@ HOMES = {
     "nats": {"bus/connection.py", "bus/consumer.py", "bus/buckets.py", "bus/topology.py"},
     "msgpack": {"predictor_node/process.py", f"{WORKER}/frames.py", f"{WORKER}/trace.py"},
     "zstandard": {"bus/codec.py"},
+    "docker": {"predictor_node/containers.py"},
+    "requests": {"predictor_node/containers.py"},
     "aiohttp": {
         "bus/service.py",
         "predictor_node/downloads.py",
@@ -78,6 +80,7 @@ HOMES = {
         "mlmodelscope/cli_accuracy.py",
         "mlmodelscope/cli_load.py",
         "mlmodelscope/cli_secrets.py",
+        "mlmodelscope/cli_image.py",
         "mlmodelscope/cli_fleet.py",
         "mlmodelscope/on_nodes.py",
         "mlmodelscope/cli_services.py",

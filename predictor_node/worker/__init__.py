@@ -7,7 +7,10 @@ Does not know: the bus, manifests as files, other nodes, who asked.
 """
 
 BOOTSTRAP = """\
-import importlib.util, sys
+import sys
+if sys.version_info < (3, 11):
+    sys.exit("Python %d.%d is too old: a worker needs 3.11 or newer" % sys.version_info[:2])
+import importlib.util
 sys.path[:] = [path for path in sys.path if path]
 folder = sys.argv[1]
 spec = importlib.util.spec_from_file_location(

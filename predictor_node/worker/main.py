@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import queue
+import socket
 import sys
 import threading
 import traceback
@@ -18,6 +19,7 @@ from .models import WarmModels
 from .profiling import variables
 from .renewal import begin_anew, settings_spent, taken_over
 from .runner import run_job
+from .software import stack, system_packages
 from .stack import stack_packages
 
 MAX_COMMANDS = 64  # the node sends one job at a time; more than this waits in the pipe
@@ -32,15 +34,20 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="worker", description="Run models for a predictor node.")
     parser.add_argument("--read-fd", type=int, help="descriptor on which commands come in")
     parser.add_argument("--write-fd", type=int, help="descriptor on which frames go out")
+    parser.add_argument("--connect", help="socket that commands come by, in place of descriptors")
     parser.add_argument("--describe", action="store_true", help="say what can be loaded, and end")
     parser.add_argument("--ceilings", type=int, help="say what so many threads can do, and end")
+    parser.add_argument("--image", action="store_true", help="and the system's own packages")
     parser.add_argument("--again", type=int, help="descriptor of the command to begin with")
     parser.add_argument("--plugin", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--profiler", action="append", default=[], metavar="NAME=PATH")
     options = parser.parse_args(argv)
     if options.describe:
-        line = json.dumps(describe(_pairs(options.plugin), _pairs(options.profiler)))
-        os.write(answer, f"{line}\n".encode())
+        described = describe(_pairs(options.plugin), _pairs(options.profiler))
+        if options.image:
+            described["stack"]["system_packages"] = system_packages()
+        with os.fdopen(answer, "w") as out:
+            out.write(f"{json.dumps(described)}\n")
         return 0
     if options.ceilings:
         from .ceilings import ceilings
@@ -48,9 +55,19 @@ def main(argv: list[str] | None = None) -> int:
         os.write(answer, f"{json.dumps(ceilings(options.ceilings))}\n".encode())
         return 0
     os.close(answer)
+    if options.connect:
+        options.read_fd, options.write_fd = connected(options.connect)
     if options.read_fd is None or options.write_fd is None:
-        parser.error("--read-fd and --write-fd are needed, or --describe")
+        parser.error("--read-fd and --write-fd are needed, or --connect, or --describe")
     return serve(options.read_fd, options.write_fd, options.again)
+
+
+def connected(path: str) -> tuple[int, int]:
+    """Both ways of a connection to the node's socket, which is all that a container has of it."""
+    line = socket.socket(socket.AF_UNIX)
+    line.connect(path)
+    reading = os.dup(line.fileno())
+    return reading, line.detach()
 
 
 def _pairs(given: list[str]) -> dict[str, str]:
@@ -84,6 +101,7 @@ def describe(offered: dict[str, str], looking: dict[str, str] | None = None) -> 
         "packages": stack_packages(),
         "frameworks": list(found.values()),
         "unusable": [each for each in unusable if each["name"] not in found],
+        "stack": stack(),
         "profilers": [
             profilers.describe(name, path)
             for name, path in {**profilers.installed(), **(looking or {})}.items()

@@ -40,8 +40,10 @@ def begin_anew(command: dict[str, Any], read_fd: int, write_fd: int) -> NoReturn
         file.flush()
         for descriptor in (file.fileno(), read_fd, write_fd):
             os.set_inheritable(descriptor, True)
-        arguments = [part for part in sys.orig_argv if not part.startswith("--again=")]
-        os.execv(sys.executable, [*arguments, f"--again={file.fileno()}"])
+        old = ("--again=", "--connect=", "--read-fd=", "--write-fd=")
+        arguments = [part for part in sys.orig_argv if not part.startswith(old)]
+        ours = [f"--read-fd={read_fd}", f"--write-fd={write_fd}", f"--again={file.fileno()}"]
+        os.execv(sys.executable, [*arguments, *ours])
 
 
 def taken_over(descriptor: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from .predicting import Asker
 from .profiling import Profiling
 from .scenario import COLD
 from .scenario_run import ScenarioRun, frames
+from .software import loaded
 from .trace import BLOCK_ROWS, FRAMEWORK, LEVELS, Clock, Times, Trace
 
 MEASURED_QUERIES = 50_000  # a frame
@@ -101,6 +102,8 @@ class JobRun:
         self.trace.add(1, "open", model.start_ns, model.duration_ns, tags)
         about = model.about()
         about["settings"] = {**about["settings"], **self.feeding.settings()}
+        if run is self.job.runs[0]:
+            about["libraries"] = loaded(anew=not model.cached)
         self.say({"said": "opened", "run": run.index, "framework": framework, **about})
 
     def _predict_items(self, run: Run, model: Opened, bound: Bound) -> int:

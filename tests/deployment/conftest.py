@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import sysconfig
 import tarfile
 import tempfile
@@ -14,9 +15,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 START_S, STOP_S = 10.0, 30.0
@@ -44,6 +47,8 @@ class Engine:
     """An engine, spoken to with the same command lines that a person types."""
 
     env: dict[str, str]
+    own: bool = False
+    """Whether it goes with all that it has when the tests end."""
 
     def docker(self, *arguments: str) -> str:
         """What `docker …` prints; CalledProcessError, with its words in the notes, if it fails."""
@@ -63,17 +68,35 @@ class Engine:
 
         Folders have (owner, mode); those that only hold something are everybody's to read.
         """
+        self._pack(["docker", "import", "-", tag], files, folders or {})
+
+    def add(self, base: str, tag: str, files: dict[str, Path], *changes: str) -> None:
+        """An image with more files than another has, and other settings."""
+        container = self.docker("create", base, "true").strip()
+        if files:
+            self._pack(["docker", "cp", "-", f"{container}:/"], files, {})
+        self.docker("commit", *(f"--change={one}" for one in changes), container, tag)
+        self.docker("rm", container)
+
+    def forget(self, *tags: str) -> None:
+        """Remove images, from an engine that stays."""
+        if not self.own:
+            self.docker("image", "rm", "--force", *tags)
+
+    def _pack(
+        self, command: list[str], files: dict[str, Path], folders: dict[str, tuple[int, int]]
+    ) -> None:
+        """Give a command a tar of files, of the libraries that they load, and of folders."""
         files = {**_libraries(set(files.values())), **files}
-        folders = dict(folders or {})
+        folders = dict(folders)
         for path in (*files, *folders):  # a folder that is not listed is closed to all but root
             for parent in PurePosixPath(path).parents[:-1]:
                 folders.setdefault(str(parent), (0, 0o755))
-        command = ["docker", "import", "-", tag]
         with (
             subprocess.Popen(
                 command, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-            ) as importing,
-            tarfile.open(fileobj=importing.stdin, mode="w|", dereference=True) as tar,
+            ) as taking,
+            tarfile.open(fileobj=taking.stdin, mode="w|", dereference=True) as tar,
         ):
             for inside, (owner, mode) in sorted(folders.items()):
                 entry = tarfile.TarInfo(inside)
@@ -81,7 +104,7 @@ class Engine:
                 tar.addfile(entry)
             for inside, here in files.items():
                 tar.add(here, inside, recursive=False, filter=_for_everyone)
-        assert importing.returncode == 0, f"docker import {tag} failed"
+        assert taking.returncode == 0, f"{' '.join(command)} failed"
 
     def works(self) -> str:
         """Nothing, or why no container runs: an engine may answer, and yet be unable to run one."""
@@ -102,6 +125,58 @@ class Engine:
         except subprocess.CalledProcessError as exc:
             exc.add_note(str(exc.stderr)[-3000:])
             raise
+
+
+class Machine:
+    """This machine's Python and packages, as files for images."""
+
+    name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    site = f"/usr/local/lib/{name}/site-packages"
+
+    def python(self) -> Iterator[tuple[str, Path]]:
+        """This machine's Python and its standard library, at the official image's places."""
+        yield "/usr/local/bin/python", Path(sys.executable).resolve()
+        standard = Path(sysconfig.get_path("stdlib"))
+        not_needed = {"site-packages", "dist-packages", "test", "idlelib", "ensurepip", "lib2to3"}
+        for here, folders, files in os.walk(standard):
+            folders[:] = [f for f in folders if f not in not_needed and not f.startswith("config-")]
+            for file in files:
+                path = Path(here, file)
+                yield str(Path("/usr/local/lib", self.name, path.relative_to(standard))), path
+
+    def packages(self, *wanted: str, extras: tuple[str, ...] = ()) -> Iterator[tuple[str, Path]]:
+        """What `pip install` would bring for these, where the official image would have it."""
+        needed = {found for one in wanted for found in self._required(one, extras)}
+        for name in sorted(needed):
+            for file in self._distribution(name).files or ():
+                path = Path(str(file.locate()))
+                if ".." not in file.parts and "__editable__" not in file.name and path.is_file():
+                    yield str(Path(self.site, file)), path
+
+    def _required(self, name: str, extras: tuple[str, ...]) -> set[str]:
+        found: set[str] = set()
+        to_do = [(name, extras)]
+        while to_do:
+            name, extras = to_do.pop()
+            found.add(name)
+            for needed in map(Requirement, self._distribution(name).requires or ()):
+                wanted = not needed.marker or any(
+                    needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)
+                )
+                if wanted and needed.name not in found:
+                    to_do.append((needed.name, tuple(needed.extras)))
+        return found
+
+    def _distribution(self, name: str) -> metadata.Distribution:
+        """What pip installed under this name; not a checkout's own egg-info."""
+        places = [sysconfig.get_path("purelib")]
+        return next(iter(metadata.distributions(name=name, path=places)))
+
+
+@pytest.fixture(scope="session")
+def machine() -> Machine:
+    """What images are made of."""
+    return Machine()
 
 
 @pytest.fixture(scope="module")
@@ -131,18 +206,17 @@ def _own_engine() -> Iterator[Engine]:
         for without in WITHOUT:
             daemon = _start_daemon(folder, without)
             try:
-                engine = Engine(
-                    {**os.environ, "DOCKER_HOST": f"unix://{folder}/docker.sock", "TAG": "test"}
-                )
+                here = {"DOCKER_HOST": f"unix://{folder}/docker.sock", "TAG": "test"}
+                engine = Engine({**os.environ, **here}, own=True)
                 if not (why_not := _wait(engine, daemon)):
+                    _forward(policy)  # other tests have network namespaces of their own
                     yield engine
                     return
             finally:
                 _stop_daemon(daemon)
         pytest.skip(f"dockerd starts here, but no container runs: {why_not}")
     finally:
-        if policy:  # dockerd leaves DROP behind
-            subprocess.run(["iptables", "-P", "FORWARD", policy], check=True)
+        _forward(policy)
         _remove(folder)
 
 
@@ -178,6 +252,12 @@ def _forward_policy() -> str:
     rules = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True).stdout
     found = re.match(r"-P FORWARD (\w+)", rules)
     return found.group(1) if found else ""
+
+
+def _forward(policy: str) -> None:
+    """As it was before dockerd, which sets DROP and leaves it behind."""
+    if policy:
+        subprocess.run(["iptables", "-P", "FORWARD", policy], check=True)
 
 
 def _remove(folder: Path) -> None:

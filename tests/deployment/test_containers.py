@@ -14,16 +14,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from packaging.requirements import Requirement
 
 from mlmodelscope import servers
 
@@ -41,7 +38,6 @@ PACKAGES = (
     "mlmodelscope",
     "predictor_node",
 )
-PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 USER_ID = 10001
 CACHE = "/var/cache/mlmodelscope"
 EVERYBODYS = {"/tmp": (0, 0o1777)}
@@ -55,54 +51,16 @@ READY_S = 40.0
 # ---------------------------------------------------------------- what the images are made of
 
 
-def distribution(name: str) -> metadata.Distribution:
-    """What pip installed under this name; not a checkout's own egg-info."""
-    return next(iter(metadata.distributions(name=name, path=[sysconfig.get_path("purelib")])))
-
-
-def required(name: str, *extras: str) -> set[str]:
-    """The distributions that `pip install name[extras]` brings, itself included."""
-    found: set[str] = set()
-    to_do = [(name, extras)]
-    while to_do:
-        name, extras = to_do.pop()
-        found.add(name)
-        for needed in map(Requirement, distribution(name).requires or ()):
-            wanted = not needed.marker or any(
-                needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)
-            )
-            if wanted and needed.name not in found:
-                to_do.append((needed.name, tuple(needed.extras)))
-    return found
-
-
-def installed() -> Iterator[tuple[str, Path]]:
+def installed(machine: Any) -> Iterator[tuple[str, Path]]:
     """The distribution and all it needs, where the official Python image would have them."""
-    site = Path("/usr/local/lib", PYTHON, "site-packages")
-    for name in sorted(required("mlmodelscope", "onnxruntime")):
-        for file in distribution(name).files or ():
-            path = Path(str(file.locate()))
-            if ".." not in file.parts and "__editable__" not in file.name and path.is_file():
-                yield str(site / file), path
+    yield from machine.packages("mlmodelscope", extras=("onnxruntime",))
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
-                yield str(site / path.relative_to(ROOT)), path
+                yield str(Path(machine.site, path.relative_to(ROOT))), path
 
 
-def python() -> Iterator[tuple[str, Path]]:
-    """This machine's Python and its standard library, at the official image's places."""
-    yield "/usr/local/bin/python", Path(sys.executable).resolve()
-    standard = Path(sysconfig.get_path("stdlib"))
-    not_needed = {"site-packages", "dist-packages", "test", "idlelib", "ensurepip", "lib2to3"}
-    for here, folders, files in os.walk(standard):
-        folders[:] = [f for f in folders if f not in not_needed and not f.startswith("config-")]
-        for file in files:
-            path = Path(here, file)
-            yield str(Path("/usr/local/lib", PYTHON, path.relative_to(standard))), path
-
-
-def service_files(wheels: Path, drafts: Path) -> Iterator[tuple[str, Path]]:
+def service_files(machine: Any, wheels: Path, drafts: Path) -> Iterator[tuple[str, Path]]:
     """All that an image of ours holds; and, in the asset cache, the model's packages."""
     start = "#!/usr/local/bin/python\nfrom mlmodelscope.cli import main\n\nmain()\n"
     user = f"mlms:x:{USER_ID}:{USER_ID}::/home/mlms:/bin/sh\n"
@@ -113,8 +71,8 @@ def service_files(wheels: Path, drafts: Path) -> Iterator[tuple[str, Path]]:
         yield inside, draft
     for wheel in wheels.glob("*==*/*.whl"):
         yield f"{CACHE}/assets/wheels/{wheel.parent.name}/{wheel.name}", wheel
-    yield from python()
-    yield from installed()
+    yield from machine.python()
+    yield from installed(machine)
 
 
 def settings_of(stage: str) -> list[str]:
@@ -142,7 +100,7 @@ def model_wheels() -> Path:
 
 @pytest.fixture(scope="module")
 def images(
-    engine: Any, stages: dict[str, str], model_wheels: Path, tmp_path_factory: Any
+    engine: Any, machine: Any, stages: dict[str, str], model_wheels: Path, tmp_path_factory: Any
 ) -> Iterator[None]:
     """Every image that the compose file names; those that were there already are left alone."""
     made: list[str] = []
@@ -165,7 +123,7 @@ def images(
     try:
         make_foreign("nats-1", nats_server | tool("wget"))
         make_foreign("mongo", mongod | tool("bash"), EVERYBODYS)
-        files = dict(service_files(model_wheels, drafts))
+        files = dict(service_files(machine, model_wheels, drafts))
         engine.make_image(base, files, EVERYBODYS | OF_THE_USER)
         made.append(base)
         for name in OURS:
@@ -177,8 +135,7 @@ def images(
             made.append(tag)
         yield
     finally:
-        for tag in reversed(made):
-            engine.docker("image", "rm", tag)
+        engine.forget(*reversed(made))
 
 
 # ---------------------------------------------------------------- the system, up

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bus.errors import InputError
+from predictor_node.launching import Needs
 from predictor_node.process import Environment, Worker
 from predictor_node.serialised import settings_for, variables_for
 
@@ -48,9 +49,9 @@ async def test_a_worker_begins_anew_with_other_variables() -> None:
     worker = Worker(Environment())
     await worker.start()
     first = worker.pid
-    await worker.with_variables({})
+    await worker.needing(Needs())
     assert worker.alive and worker.pid == first
-    await worker.with_variables({"CUDA_LAUNCH_BLOCKING": "1"})
+    await worker.needing(Needs({"CUDA_LAUNCH_BLOCKING": "1"}))
     assert not worker.alive
     await worker.start()
     try:

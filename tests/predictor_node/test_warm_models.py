@@ -29,7 +29,9 @@ from bus.messages import (
 from manifests.catalog import shipped
 from predictor_node.assets import Assets
 from predictor_node.process import Environment
+from predictor_node.provision import Provision
 from predictor_node.warm import Limits, Warm
+from predictor_node.workers import Workers
 
 (MANIFEST,) = [
     m for m in shipped() if (m.name, m.framework.name) == ("EfficientNet-Lite0", "onnxruntime")
@@ -44,11 +46,13 @@ async def make_warm(bus: Bus, wheels: Path, tmp_path: Path) -> AsyncIterator[Mak
     """Makes a node's open models, with limits that a test can wait for."""
     made: list[Warm] = []
 
+    provision = Provision("n1", {"default": Environment()}, tmp_path / "boxes")
+
     def make(**limits: float) -> Warm:
         warm = Warm(
             node_id="n1",
             assets=Assets(wheels / "assets", bus),
-            environments={"default": Environment()},
+            workers=Workers(provision, wheels / "assets"),
             device=asyncio.Lock(),
             folder=tmp_path / f"warm-{len(made)}",
             counters=Counter(),
@@ -171,8 +175,8 @@ WRONG: dict[str, tuple[OpenHere, str, str]] = {
     ),
     "no such environment": (
         OpenHere(manifest=MANIFEST, framework="onnxruntime", environment="mars"),
-        "input",
-        "no environment 'mars'",
+        "framework",
+        "no environment mars",
     ),
     "a misspelled setting": (
         OpenHere(manifest=MANIFEST, framework="onnxruntime", settings={"treads": 1}),
