@@ -14,6 +14,7 @@ from bus.messages import (
     Clock,
     ClockRead,
     Close,
+    Conditions,
     DatasetFile,
     DatasetManifest,
     Datasets,
@@ -299,6 +300,12 @@ EXAMPLES: dict[type[Message], Message] = {
             requested={"threads": 1},
             runs=[_run],
             node=_node,
+            conditions=Conditions(
+                governor="performance",
+                kernel="6.1.0",
+                load_1m=0.25,
+                unavailable={"temperature": "no thermal zone"},
+            ),
         ),
         Progress(**_fact, sequence=1, run=0, phase="measure", done=40, total=100),
         ModelOpened(

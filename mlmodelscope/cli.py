@@ -13,6 +13,7 @@ from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_analyze, cli_secrets, cli_zoo
 from mlmodelscope import cli_fleet as fleet
+from mlmodelscope import cli_compare as comparisons
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
@@ -34,7 +35,7 @@ app = App(
     name="mlmodelscope",
     help="How accurate, how fast and how costly is this model, on that framework, on that "
     "machine, and why?\n\nExit codes: 0 done; 1 the evaluation (or the system) failed; 2 wrong "
-    "usage; 3 no node fits. Each command has examples: `mlmodelscope evaluate --help`.",
+    "usage; 3 no node fits; 4 a comparison found something worse; 5 nothing may be compared. Each command has examples: `mlmodelscope evaluate --help`.",
     version_flags=["--version"],
     help_format="markdown",
 )
@@ -283,6 +284,7 @@ app.command(accuracies.accuracy)
 app.command(accuracies.datasets)
 app.command(accuracies.predictions)
 app.command(accuracies.disagree)
+app.command(comparisons.compare)
 app.command(importing.import_profiles, name="import")
 app.command(timelines.timeline)
 app.command(cli_analyze.analyze)

@@ -37,6 +37,7 @@ from bus.messages import (
 )
 from bus.readers import readers_of
 from predictor_node.assets import Assets
+from predictor_node.conditions import conditions
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.experience import Measured
 from predictor_node.legs import COLD, Leg, cold_legs, cold_part, joined, may_split, split
@@ -140,6 +141,7 @@ class Execution:
             weights=job.manifest.model.weights,
             claims=claims_of(job.manifest),
             readers=readers_of(job.manifest, job.dataset, job.user),
+            conditions=await asyncio.to_thread(conditions),
             **dataset_facts(job.dataset),
         )
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -340,6 +342,7 @@ class Execution:
                 **{what: why for what, why in node.unavailable.items() if what not in LEVELS},
                 **finished["unavailable"],
             },
+            conditions=await asyncio.to_thread(conditions),
         )
         await self._teller.settle()
         self._finished = True
