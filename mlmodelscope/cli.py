@@ -63,6 +63,7 @@ def evaluate(
     serialize: bool = False,
     seed: int = 0,
     top: int = 5,
+    full_outputs: bool = False,
     timeout: float = 600.0,
     fail_fast: bool = False,
     output: Output = "table",
@@ -141,6 +142,8 @@ def evaluate(
         Seed of everything that is drawn.
     top
         How many classes to show per input.
+    full_outputs
+        Store every class's probability for every input (`mlmodelscope divergence` needs it).
     timeout
         Seconds after which the job is stopped.
     fail_fast
@@ -173,6 +176,7 @@ def evaluate(
         traceparent=traceparent,
         otlp_endpoint=otlp_endpoint,
         serialize=serialize,
+        full_outputs=full_outputs,
     )
 
     async def command(client: Client) -> int:
@@ -285,6 +289,8 @@ app.command(accuracies.datasets)
 app.command(accuracies.predictions)
 app.command(accuracies.disagree)
 app.command(comparisons.compare)
+app.command(comparisons.divergence)
+app.command(comparisons.ab)
 app.command(importing.import_profiles, name="import")
 app.command(timelines.timeline)
 app.command(cli_analyze.analyze)

@@ -90,3 +90,120 @@ def compare(
         return await comparing.compare_stored(client, evaluations, wanted, shown)
 
     return run(command, where)
+
+
+def divergence(one: str, two: str, *, output: Output = "table", where: Where = DEFAULT) -> int:
+    """Measure how far two evaluations' outputs lie apart, on the same inputs.
+
+    For example:
+
+        mlmodelscope divergence 4bf92f35 9c01aa7e
+
+        mlmodelscope divergence 4bf92f35 last --output csv
+
+    Both must have stored whole outputs: `evaluate` and `accuracy` with --full-outputs.
+
+    Parameters
+    ----------
+    one
+        An evaluation's id, the first digits of it, or `last`.
+    two
+        The other's.
+    """
+
+    async def command(client: Client) -> int:
+        from mlmodelscope import diverging
+
+        return await diverging.diverge(client, one, two, output)
+
+    return run(command, where)
+
+
+def ab(
+    model_a: str,
+    model_b: str,
+    *,
+    dataset: str = "",
+    input: list[str] | None = None,
+    limit: int = 1000,
+    until: Literal["both", "accuracy", "latency"] = "both",
+    tolerance: str = "2%",
+    error: str = "5%",
+    framework_a: str = "",
+    framework_b: str = "",
+    device: str = "cpu",
+    node: str = "",
+    environment: str = "",
+    threads: int = 0,
+    setting: list[str] | None = None,
+    output: Output = "table",
+    where: Where = DEFAULT,
+) -> int:
+    """Give one stream of inputs to two models, turn about, until it is clear which is better.
+
+    For example:
+
+        mlmodelscope ab MNIST-CNN MNIST-CNN --framework-a onnxruntime --framework-b pytorch \
+--dataset MNIST-5k
+
+        mlmodelscope ab ./before.yml ./after.yml --dataset MNIST-5k --until accuracy
+
+        mlmodelscope ab EfficientNet-Lite0@1.0.0 ./mine.yml --input photos/ --limit 200
+
+    One may look at any time: the p-values hold however often (mixture SPRT). Leaves with 4 where B
+    is surely slower or less often right.
+
+    Parameters
+    ----------
+    model_a
+        A model's name, `name@range`, or the path of a manifest (.yml).
+    model_b
+        The other.
+    dataset
+        Labelled items for both: accuracy and latency.
+    input
+        Or files, folders or URLs, again and again: latency, and whether they say the same.
+    limit
+        The most inputs that both are given.
+    until
+        Stop when accuracy, latency or both are decided.
+    tolerance
+        By how much B must be slower or faster to be called so.
+    error
+        How often a verdict may be wrong at most.
+    framework_a
+        `name` or `name@range` of A's framework.
+    framework_b
+        Of B's.
+    device
+        cpu, gpu or other.
+    node
+        Run both on this node and no other.
+    environment
+        Run both in this one of a node's environments.
+    threads
+        Threads of the framework within one operator; 0 leaves it to the framework.
+    setting
+        NAME=VALUE: a setting of the framework, for both; may be given several times.
+    output
+        table for people, json or csv for programs.
+    """
+
+    async def command(client: Client) -> int:
+        from mlmodelscope import ab as work
+        from mlmodelscope.comparing import read_tolerance
+        from mlmodelscope.inputs import each_file
+
+        stream = work.Stream(
+            dataset=dataset,
+            inputs=each_file(input or ()),
+            limit=limit,
+            until=until,
+            tolerance=read_tolerance(tolerance),
+            alpha=read_tolerance(error, "--error"),
+        )
+        place = work.Place(device, node, environment, read_settings(setting), threads)
+        sides = (work.Side(model_a, framework_a), work.Side(model_b, framework_b))
+        return await work.run_ab(client, sides, stream, place, output)
+
+    return run(command, where)

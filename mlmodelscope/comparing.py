@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 from collections.abc import Sequence
@@ -143,16 +142,12 @@ def read_metrics(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names)) or METRICS
 
 
-def read_tolerance(text: str) -> float:
+def read_tolerance(text: str, option: str = "--tolerance") -> float:
     """`2%` or `0.02`: a part from 0 to below 1."""
     plain = text.strip()
     if re.fullmatch(r"\d+(\.\d+)?\s*%?", plain):
         value = float(plain.rstrip("% ")) / (100 if plain.endswith("%") else 1)
         if value < 1:
             return value
-    raise InputError(f"--tolerance {text!r}: expected a part like 2% or 0.02, below 100%")
+    raise InputError(f"{option} {text!r}: expected a part like 2% or 0.02, below 100%")
 
-
-async def together(*work: Any) -> list[Any]:
-    """Several requests at once."""
-    return list(await asyncio.gather(*work))
