@@ -17,6 +17,8 @@ from mlmodelscope import cli_compare as comparisons
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
+from mlmodelscope import cli_secrets, cli_zoo
+from mlmodelscope import cli_pitfall
 from mlmodelscope import cli_services as services
 from mlmodelscope import cli_timelines as timelines
 from mlmodelscope.asked import Asked, read_settings
@@ -291,6 +293,7 @@ app.command(accuracies.disagree)
 app.command(comparisons.compare)
 app.command(comparisons.divergence)
 app.command(comparisons.ab)
+app.command(cli_pitfall.pitfall)
 app.command(importing.import_profiles, name="import")
 app.command(timelines.timeline)
 app.command(cli_analyze.analyze)

@@ -11,6 +11,8 @@
     describe() -> dict
         version, devices, providers: of the library in this environment; packages (optional):
         installed packages that bring models with them, name -> version
+    native(handle, batch) -> batch                                      optional
+        the batch as the framework's own tensors, which predict takes too: for the setting `feed`
     layers(handle, starts_ns, durations_ns, warmup_count) -> Layers     optional
     spent(spec: Spec) -> str                                            optional
     multiply_adds(handle, batch) -> (int, str)                          optional
