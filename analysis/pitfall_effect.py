@@ -127,7 +127,8 @@ def _in_words(found: Effect) -> str:
     points = 100 * found.delta_top1
     if points == 0:
         return f"as many right as before: {found.broken} broken, {found.mended} mended"
-    return f"top-1 {points:+.2f} points, {sure} (p = {found.p_value:.2g}, n = {found.items})"
+    same = ", though the numbers are the same" if found.moved == 0 else ""
+    return f"top-1 {points:+.2f} points, {sure} (p = {found.p_value:.2g}, n = {found.items}){same}"
 
 
 # ---------------------------------------------------------------- cold and warm

@@ -99,8 +99,7 @@ def predict(handle: Handle, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]
 
 def native(handle: Handle, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The batch as ONNX Runtime's own tensors, made once: predict then converts nothing."""
-    made = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in batch.items()}
-    return {name: value._ortvalue for name, value in made.items()}
+    return {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in batch.items()}
 
 
 def close(handle: Handle) -> None:
