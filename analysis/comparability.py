@@ -107,7 +107,9 @@ def _in_words(unasked: Sequence[Difference], meant: str, inferred: bool) -> str:
         return f"not comparable: these differ{besides}: {names}"
     if inferred:
         return f"comparable: only the {meant} differs"
-    return f"comparable: nothing differs but the {meant}" if meant else "comparable: nothing differs"
+    return (
+        f"comparable: nothing differs but the {meant}" if meant else "comparable: nothing differs"
+    )
 
 
 # ---------------------------------------------------------------- what is told

@@ -190,8 +190,8 @@ class Pair:
     def of(cls, a: MeasuredRun, b: MeasuredRun, tolerance: float) -> Pair:
         """Two runs; that their levels differ is noted."""
         note = f"measured at {a.level} and at {b.level} level" if a.level != b.level else ""
-        times = (np.asarray(run.durations_ns, np.float64) for run in (a, b))
-        return cls(a.batch_size, *times, tolerance, note)
+        one, two = (np.asarray(run.durations_ns, np.float64) for run in (a, b))
+        return cls(a.batch_size, one, two, tolerance, note)
 
     def quantile(self, metric: str, part: float, fewest: int = FEWEST) -> MetricRow:
         """A quantile of the latency; a longer one is slower."""
@@ -206,8 +206,8 @@ class Pair:
 
     def throughput(self) -> MetricRow:
         """Inputs a second while predicting; fewer are slower."""
-        a, b = (self._rate(times.mean()) for times in (self.a, self.b))
-        row = self._row("throughput", "inputs/s", a, b)
+        a, b = (self._rate(np.asarray([times.mean()])) for times in (self.a, self.b))
+        row = self._row("throughput", "inputs/s", float(a[0]), float(b[0]))
         if min(len(self.a), len(self.b)) < FEWEST:
             return msgspec.structs.replace(row, note=f"needs {FEWEST} queries on both sides")
         drawn = [
@@ -225,8 +225,8 @@ class Pair:
             unit=unit,
             queries_a=len(self.a),
             queries_b=len(self.b),
-            a=float(a),
-            b=float(b),
+            a=a,
+            b=b,
             note=self.note,
         )
 
@@ -299,6 +299,8 @@ def _about_answers(judged: Rightness) -> str:
 
 
 def _nothing_shared(facts_a: Sequence[Message], facts_b: Sequence[Message]) -> str:
-    sizes = [", ".join(map(str, sorted(shallowest(facts)))) or "none" for facts in (facts_a, facts_b)]
+    sizes = [
+        ", ".join(map(str, sorted(shallowest(facts)))) or "none" for facts in (facts_a, facts_b)
+    ]
     text = f"nothing to compare: A was measured at batch sizes {sizes[0]}, B at {sizes[1]}"
     return f"{text}, and no metric asked for is in both; measure both alike"

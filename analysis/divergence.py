@@ -90,7 +90,8 @@ def _rows(one: Prediction, two: Prediction) -> Iterator[DivergenceRow]:
         yield measured(one.input, "classes", a, b, same)
     others = {value.name: value for value in two.tensors}
     for place, value in enumerate(one.tensors):
-        other = others.get(value.name) or (two.tensors[place : place + 1] or [None])[0]
+        here = two.tensors[place] if place < len(two.tensors) else None
+        other = others.get(value.name, here)
         if other is None or list(other.shape) != list(value.shape):
             found = "none" if other is None else str(other.shape)
             text = f"{one.input}: A's output {value.name} has the shape {value.shape}, B's {found}"

@@ -1,4 +1,4 @@
-"""The layers of two runs beside each other: one to one, or many to one where one side fused them."""
+"""The layers of two runs beside each other: one to one, or many to one where some are fused."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def place_of(name: str) -> str:
     plain = ENDINGS.sub("", name.removeprefix("fused "))
     if "/" in plain:
         parts = [part for part in plain.split("/") if part]
-        kept = []
+        kept: list[str] = []
         for part in parts:
             if kept and part[:1].isupper():
                 break  # the operator, and what an optimiser appended

@@ -1,4 +1,4 @@
-"""How far a figure might lie elsewhere had we measured again: the bootstrap, in blocks if need be."""
+"""How far off a figure might be had we measured again: the bootstrap, in blocks if need be."""
 
 from __future__ import annotations
 

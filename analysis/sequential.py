@@ -33,16 +33,20 @@ class Tosses:
         self.p_value = min(self.p_value, math.exp(min(0.0, -self.log_odds())))
 
     def log_odds(self) -> float:
-        """The logarithm of the averaged likelihood over the fair coin's."""
-        h, t = self.heads, self.tails
-        beta = math.lgamma(h + 1) + math.lgamma(t + 1) - math.lgamma(h + t + 2)
-        return beta + (h + t) * math.log(2)
+        """The evidence so far against a fair coin."""
+        return mixture_log_odds(self.heads, self.tails)
 
     def verdict(self, alpha: float = ALPHA) -> str:
         """heads or tails where the coin is surely unfair; else nothing."""
         if self.p_value > alpha:
             return ""
         return "heads" if self.heads > self.tails else "tails"
+
+
+def mixture_log_odds(heads: int, tails: int) -> float:
+    """The logarithm of the likelihood averaged over all coins, over that of the fair one."""
+    beta = math.lgamma(heads + 1) + math.lgamma(tails + 1) - math.lgamma(heads + tails + 2)
+    return beta + (heads + tails) * math.log(2)
 
 
 class SequentialState(msgspec.Struct, frozen=True, kw_only=True):

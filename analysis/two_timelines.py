@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace as changed
@@ -23,7 +24,9 @@ def both(one: Recording, two: Recording) -> Recording:
     """
     shift_ns = first_predict_ns(one.timeline) - first_predict_ns(two.timeline)
     a, b = one.timeline, _moved(two.timeline, shift_ns)
-    joined = {name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in COLUMNS}
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in COLUMNS
+    }
     for name, before in (
         ("name_index", len(a.names)),
         ("tags_index", len(a.tags)),

@@ -230,8 +230,8 @@ async def _of_inputs(
 
 def _shortly(state: SequentialState) -> str:
     return (
-        f"{state.pairs} pairs; right A {state.right_a}, B {state.right_b} (p {state.accuracy_p:.2g}); "
-        f"latency p {state.latency_p:.2g}"
+        f"{state.pairs} pairs; right A {state.right_a}, B {state.right_b} "
+        f"(p {state.accuracy_p:.2g}); latency p {state.latency_p:.2g}"
     )
 
 
@@ -244,9 +244,7 @@ COLUMNS = [
 ]
 
 
-def _print(
-    state: SequentialState, sides: tuple[Side, Side], stream: Stream, output: str
-) -> None:
+def _print(state: SequentialState, sides: tuple[Side, Side], stream: Stream, output: str) -> None:
     told = {"a": _name(sides[0]), "b": _name(sides[1]), **msgspec.to_builtins(state)}
     why = _why(state, stream)
     if output == "json":
@@ -256,9 +254,14 @@ def _print(
     else:
         out = console()
         out.print(f"\n[bold]A[/] {escape(_name(sides[0]))}\n[bold]B[/] {escape(_name(sides[1]))}")
-        rows = [{**_accuracy(state), "p": state.accuracy_p}, {**_latency(state), "p": state.latency_p}]
+        rows = [
+            {**_accuracy(state), "p": state.accuracy_p},
+            {**_latency(state), "p": state.latency_p},
+        ]
         out.print(table(rows, COLUMNS))
-        out.print(f"{state.pairs} inputs went to both; they say something else of {state.differing}")
+        out.print(
+            f"{state.pairs} inputs went to both; they say something else of {state.differing}"
+        )
         out.print(f"stopped: {why}")
         out.print(
             f"p holds whenever one looks (mixture SPRT); a verdict errs in {state.alpha:.0%} of "

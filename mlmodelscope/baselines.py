@@ -37,9 +37,7 @@ COLUMNS = [
 ]
 
 
-async def judge(
-    client: Client, name: str, baseline: str, wanted: Wanted, output: str
-) -> int:
+async def judge(client: Client, name: str, baseline: str, wanted: Wanted, output: str) -> int:
     """Hold an evaluation against its history; WORSE where it is slower than normal."""
     with progress_bar() as progress:
         task = progress.add_task("fetching the history", total=None)

@@ -19,6 +19,7 @@ from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
 from mlmodelscope import cli_secrets, cli_zoo
 from mlmodelscope import cli_pitfall
+from mlmodelscope import cli_pitfall, cli_zoo
 from mlmodelscope import cli_services as services
 from mlmodelscope import cli_timelines as timelines
 from mlmodelscope.asked import Asked, read_settings
@@ -37,7 +38,8 @@ app = App(
     name="mlmodelscope",
     help="How accurate, how fast and how costly is this model, on that framework, on that "
     "machine, and why?\n\nExit codes: 0 done; 1 the evaluation (or the system) failed; 2 wrong "
-    "usage; 3 no node fits; 4 a comparison found something worse; 5 nothing may be compared. Each command has examples: `mlmodelscope evaluate --help`.",
+    "usage; 3 no node fits; 4 a comparison found something worse; 5 no verdict may be drawn. Each "
+    "command has examples: `mlmodelscope evaluate --help`.",
     version_flags=["--version"],
     help_format="markdown",
 )

@@ -50,9 +50,7 @@ class Stored:
         return any(f.spans.get("framework") for f in self.facts if isinstance(f, JobFinished))
 
 
-async def compare_stored(
-    client: Client, names: Sequence[str], wanted: Wanted, shown: Shown
-) -> int:
+async def compare_stored(client: Client, names: Sequence[str], wanted: Wanted, shown: Shown) -> int:
     """Hold every evaluation against the first; WORSE where one of them is, or NOT_COMPARABLE."""
     if len(names) < 2:
         raise InputError("expected two evaluations or more, or one and --baseline: compare A B")
@@ -150,4 +148,3 @@ def read_tolerance(text: str, option: str = "--tolerance") -> float:
         if value < 1:
             return value
     raise InputError(f"{option} {text!r}: expected a part like 2% or 0.02, below 100%")
-

@@ -83,7 +83,10 @@ def flat(found: Comparison) -> list[dict[str, Any]]:
     """One line of CSV a figure."""
     lines = []
     for row in found.metrics:
-        line = {"evaluation_a": found.evaluation_a, "evaluation_b": found.evaluation_b}
+        line: dict[str, Any] = {
+            "evaluation_a": found.evaluation_a,
+            "evaluation_b": found.evaluation_b,
+        }
         line |= {k: v for k, v in msgspec.to_builtins(row).items() if not isinstance(v, dict)}
         for name in ("difference", "ratio"):
             known: Interval | None = getattr(row, name)

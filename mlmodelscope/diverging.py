@@ -46,7 +46,11 @@ async def diverge(client: Client, one: str, two: str, output: str) -> int:
 def _print(found: Divergence) -> None:
     out = console()
     rows = [
-        {"measure": TITLES[m], "median": _number(found.median.get(m)), "worst": _number(found.worst.get(m))}
+        {
+            "measure": TITLES[m],
+            "median": _number(found.median.get(m)),
+            "worst": _number(found.worst.get(m)),
+        }
         for m in MEASURES
     ]
     out.print(table(rows, COLUMNS, f"\nB's outputs against A's, {found.inputs} inputs"))

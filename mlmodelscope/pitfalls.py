@@ -119,7 +119,9 @@ def _with(spec: Specification, **changed: Any) -> Specification:
 def _color(spec: Specification) -> Specification:
     mode = _image(spec).color_mode
     if mode == "L":
-        raise InputError(f"{spec.manifest.name} looks at grey images: there are no channels to swap")
+        raise InputError(
+            f"{spec.manifest.name} looks at grey images: there are no channels to swap"
+        )
     return _with(spec, color_mode={"RGB": "BGR", "BGR": "RGB"}[mode])
 
 
@@ -174,9 +176,7 @@ def _code(spec: Specification, code: str) -> Specification:
     _image(spec)
     if spec.manifest.after_preprocess:
         raise InputError(f"{spec.manifest.name} has an after_preprocess of its own: it would go")
-    return replace(
-        spec, manifest=msgspec.structs.replace(spec.manifest, after_preprocess=code)
-    )
+    return replace(spec, manifest=msgspec.structs.replace(spec.manifest, after_preprocess=code))
 
 
 def _layout(spec: Specification) -> Specification:

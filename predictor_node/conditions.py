@@ -1,4 +1,4 @@
-"""What this machine is doing and how it is set, at this moment: what two measurements must share."""
+"""What this machine is doing now and how it is set: what two measurements must share."""
 
 from __future__ import annotations
 

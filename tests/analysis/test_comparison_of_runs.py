@@ -270,9 +270,7 @@ def answered(right: str) -> list[Message]:
     ]
     facts = told({1: times(1e6)}, dataset="D", dataset_version="1.0.0")
     common = {"evaluation_id": "e", "job_id": "j", "attempt": 1, "node_id": "n1"}
-    made = PredictionsMade(
-        **common, sequence=8, at_ns=3, run=0, first=0, predictions=predictions
-    )
+    made = PredictionsMade(**common, sequence=8, at_ns=3, run=0, first=0, predictions=predictions)
     return [*facts[:-1], made, facts[-1]]
 
 

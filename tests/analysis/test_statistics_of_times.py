@@ -1,4 +1,4 @@
-"""Intervals, outliers, drift and warm-up against scipy, against known answers, and by their rates."""
+"""Intervals, outliers, drift and warm-up against scipy, known answers, and by their rates."""
 
 from __future__ import annotations
 
