@@ -260,4 +260,3 @@ def test_inputs_turn_about(mlms) -> None:
     )  # fmt: skip
     assert done.returncode == 4, done.stdout + done.stderr
     assert "B slower" in done.stdout and "no labels" in done.stdout
-
