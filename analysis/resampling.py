@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -17,10 +17,7 @@ FEWEST = 6
 FEWEST_NEIGHBOURS = 20
 """Below so many values nothing is said of how neighbours depend on each other."""
 SHORT_BLOCKS = 1
-MOST_DRAWN = 20_000_000
-"""Values that the block bootstrap may draw in all; of longer series it draws fewer series."""
-FEWEST_DRAWS = 200
-AT_ONCE = 2_000_000
+MANY = 2_000
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,47 +84,47 @@ def drawn_quantiles(
 
     Of independent values the k-th of n drawn ones is the ⌈nU⌉-th of the sorted, with U from the
     Beta(k, n + 1 - k) distribution: exactly what drawing them all would give (Efron, Bootstrap
-    Methods, Annals of Statistics 7, 1979), without drawing them. Blocks: the circular block
-    bootstrap (Politis and Romano, 1992).
+    Methods, Annals of Statistics 7, 1979), without drawing them. In blocks: by how much the share
+    of values up to the quantile differs in a resampled series, so far the other way its quantile
+    lies among the sorted values (Sun and Lahiri, Bootstrapping the Sample Quantile of a Weakly
+    Dependent Sequence, Sankhyā 68, 2006).
     """
     found, n = np.asarray(values, np.float64), len(values)
-    rng, length = np.random.default_rng(seed), block_length(found)
+    rng, length, ordered = np.random.default_rng(seed), block_length(found), np.sort(found)
     rank = max(math.ceil(n * part), 1)
     if length == SHORT_BLOCKS:
-        places = np.ceil(rng.beta(rank, n + 1 - rank, draws) * n).astype(np.intp) - 1
-        return np.sort(found)[np.clip(places, 0, n - 1)]
-
-    def quantile(series: Values) -> Values:
-        return np.asarray(np.partition(series, rank - 1, axis=1)[:, rank - 1])
-
-    return _in_blocks(found, length, quantile, draws, rng)
+        shares = rng.beta(rank, n + 1 - rank, draws)
+    else:
+        below = (found <= ordered[rank - 1]).astype(np.float64)
+        shares = 2 * below.mean() - _block_means(below, length, draws, rng)
+    places = np.ceil(shares * n).astype(np.intp) - 1
+    return np.asarray(ordered[np.clip(places, 0, n - 1)])
 
 
 def drawn_means(values: Sequence[float] | Values, draws: int = DRAWS, seed: int = 0) -> Values:
-    """The means of resampled series; in blocks where neighbours are alike."""
-    found = np.asarray(values, np.float64)
+    """The means of resampled series; in blocks where neighbours are alike.
+
+    Of more than 2,000 independent values they are drawn from the normal distribution that they
+    have by then.
+    """
+    found, n = np.asarray(values, np.float64), len(values)
     rng, length = np.random.default_rng(seed), block_length(found)
-    return _in_blocks(found, length, lambda series: series.mean(axis=1), draws, rng)
+    if length == SHORT_BLOCKS and n > MANY:
+        return rng.normal(found.mean(), found.std(ddof=1) / math.sqrt(n), draws)
+    return _block_means(found, length, draws, rng)
 
 
-def _in_blocks(
-    values: Values,
-    length: int,
-    of: Callable[[Values], Values],
-    draws: int,
-    rng: np.random.Generator,
-) -> Values:
-    """A statistic of series that are made of random blocks, the end joined to the beginning."""
+def _block_means(values: Values, length: int, draws: int, rng: np.random.Generator) -> Values:
+    """Means of series made of random blocks, the end of the series joined to its beginning.
+
+    The circular block bootstrap (Politis and Romano, 1992); a block's sum is the difference of two
+    running sums, so that a series costs as much as it has blocks.
+    """
     n = len(values)
-    draws = int(np.clip(MOST_DRAWN // n, FEWEST_DRAWS, draws))
-    blocks, steps = -(-n // length), np.arange(length)
-    piece, answers = max(1, AT_ONCE // n), []
-    for first in range(0, draws, piece):
-        count = min(piece, draws - first)
-        starts = rng.integers(0, n, (count, blocks, 1))
-        places = ((starts + steps) % n).reshape(count, -1)[:, :n]
-        answers.append(of(values[places]))
-    return np.concatenate(answers)
+    blocks = -(-n // length)
+    running = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[:length]]))])
+    sums = running[length : length + n] - running[:n]
+    return np.asarray(sums[rng.integers(0, n, (draws, blocks))].sum(axis=1) / (blocks * length))
 
 
 def interval(value: float, drawn: Values, confidence: float = CONFIDENCE) -> Interval:
