@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -90,9 +91,15 @@ def _alike(count: int, seed: int) -> Values:
 
 
 def _facts(durations_ns: Values) -> list[Message]:
-    common = {"evaluation_id": "0" * 32, "job_id": "j", "attempt": 1, "node_id": "n", "at_ns": 0}
+    common: dict[str, Any] = {
+        "evaluation_id": "0" * 32,
+        "job_id": "j",
+        "attempt": 1,
+        "node_id": "n",
+        "at_ns": 0,
+    }
     words = ("incarnation", "model", "model_version", "model_digest", "framework")
-    about = dict.fromkeys((*words, "framework_version", "environment"), "x")
+    about: dict[str, Any] = dict.fromkeys((*words, "framework_version", "environment"), "x")
     run = Run(index=0, batch_size=1, level="model", queries=len(durations_ns), warmup=5)
     return [
         JobStarted(**common, sequence=0, runs=[run], **about),

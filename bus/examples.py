@@ -50,6 +50,8 @@ from bus.messages import (
     JobStarted,
     JobWaiting,
     LayerDescribed,
+    LayerOutput,
+    LayersSaid,
     ListDatasets,
     ListFacts,
     ListHistory,
@@ -351,6 +353,25 @@ EXAMPLES: dict[type[Message], Message] = {
                     outputs=[TensorSpec(dtype="float32", shape=[1, 32, 112, 112])],
                     parameter_bytes=3456,
                     output_bytes=1_605_632,
+                )
+            ],
+        ),
+        LayersSaid(
+            **_fact,
+            sequence=5,
+            run=0,
+            input="coffee.png",
+            first=0,
+            layers=[
+                LayerOutput(
+                    name="/stem/Conv",
+                    operator="Conv",
+                    dtype="float32",
+                    shape=[1, 32, 112, 112],
+                    low=-1.5,
+                    high=2.0,
+                    mean=0.25,
+                    sample=b"\x00\x00\x80?",
                 )
             ],
         ),

@@ -1007,6 +1007,28 @@ class GraphDescribed(Fact, frozen=True, kw_only=True):
     macs_by: str = ""
 
 
+class LayerOutput(Struct, frozen=True, kw_only=True):
+    """What one layer gave: its range, and evenly spaced numbers of it as little-endian float32."""
+
+    name: str
+    operator: str = ""
+    dtype: str
+    shape: list[int]
+    low: float
+    high: float
+    mean: float
+    sample: bytes
+
+
+class LayersSaid(Fact, frozen=True, kw_only=True):
+    """What the layers first, first + 1, … gave for one input, where the setting asked for it."""
+
+    run: int
+    input: str
+    first: int
+    layers: list[LayerOutput]
+
+
 class JobFinished(Fact, frozen=True, kw_only=True):
     """The job ran to its end. spans: how many were emitted, by level; what was lost is said."""
 
@@ -1451,6 +1473,7 @@ MESSAGES: tuple[type[Message], ...] = (
     PredictionsMade,
     RunMeasured,
     GraphDescribed,
+    LayersSaid,
     JobFinished,
     JobFailed,
     EvaluationFinished,
@@ -1492,6 +1515,7 @@ JOB_FACTS: tuple[type[Fact], ...] = (
     PredictionsMade,
     RunMeasured,
     GraphDescribed,
+    LayersSaid,
     JobFinished,
     JobFailed,
 )

@@ -92,7 +92,15 @@ def compare(
     return run(command, where)
 
 
-def divergence(one: str, two: str, *, output: Output = "table", where: Where = DEFAULT) -> int:
+def divergence(
+    one: str,
+    two: str,
+    *,
+    layers: Annotated[bool, Parameter(negative="")] = False,
+    threshold: float = 1e-3,
+    output: Output = "table",
+    where: Where = DEFAULT,
+) -> int:
     """Measure how far two evaluations' outputs lie apart, on the same inputs.
 
     For example:
@@ -101,7 +109,10 @@ def divergence(one: str, two: str, *, output: Output = "table", where: Where = D
 
         mlmodelscope divergence 4bf92f35 last --output csv
 
-    Both must have stored whole outputs: `evaluate` and `accuracy` with --full-outputs.
+        mlmodelscope divergence 4bf92f35 9c01aa7e --layers
+
+    Both must have stored whole outputs: `evaluate` and `accuracy` with --full-outputs; for --layers
+    both must have run with `evaluate --setting layer_outputs=1`.
 
     Parameters
     ----------
@@ -109,11 +120,19 @@ def divergence(one: str, two: str, *, output: Output = "table", where: Where = D
         An evaluation's id, the first digits of it, or `last`.
     two
         The other's.
+    layers
+        Compare what the layers gave for the first input, and name the first that differs.
+    threshold
+        With --layers: by what part of a layer's largest number it must differ to be named.
+    output
+        table for people, json or csv for programs.
     """
 
     async def command(client: Client) -> int:
         from mlmodelscope import diverging
 
+        if layers:
+            return await diverging.diverge_inside(client, (one, two), threshold, output)
         return await diverging.diverge(client, one, two, output)
 
     return run(command, where)

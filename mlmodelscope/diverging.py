@@ -8,6 +8,7 @@ import msgspec
 from rich.markup import escape
 
 from analysis.divergence import MEASURES, Divergence, divergence
+from analysis.layer_divergence import LayerDivergence, layer_divergence
 from mlmodelscope.client import Client
 from mlmodelscope.tables import Column, console, print_csv, print_json, table
 
@@ -41,6 +42,52 @@ async def diverge(client: Client, one: str, two: str, output: str) -> int:
         _print(found)
     sys.stdout.flush()
     return 0
+
+
+async def diverge_inside(
+    client: Client, names: tuple[str, str], threshold: float, output: str
+) -> int:
+    """Print which layer is the first whose output differs, and how far apart each one's lie."""
+    async with client:
+        _, facts_a, _ = await client.stored(names[0])
+        _, facts_b, _ = await client.stored(names[1])
+    found = layer_divergence(facts_a, facts_b, threshold)
+    if output == "json":
+        print_json(msgspec.to_builtins(found))
+    elif output == "csv":
+        print_csv([msgspec.to_builtins(row) for row in found.rows])
+    else:
+        _print_inside(found)
+    sys.stdout.flush()
+    return 0
+
+
+INSIDE = [
+    Column("place"),
+    Column("shape", show=lambda shape: "×".join(map(str, shape))),
+    Column("largest difference", "difference", lambda x: _number(x), right=True),
+    Column("of A's largest", "relative", lambda x: _number(x), right=True),
+    Column("", "note"),
+]
+SHOWN = 12
+
+
+def _print_inside(found: LayerDivergence) -> None:
+    out = console()
+    most = sorted(found.rows, key=lambda row: -(row.relative or 0.0))[:SHOWN]
+    first = [row for row in found.rows if row.place == found.first]
+    rows = [row for row in found.rows if row in most or row in first]
+    title = f"\nLayers for {found.input}, the {len(rows)} of {found.places} that differ most"
+    out.print(table([msgspec.to_builtins(row) for row in rows], INSIDE, title))
+    if found.first:
+        out.print(
+            f"[bold]the first that differs: {escape(found.first)}[/] (threshold "
+            f"{found.threshold:g} of the layer's largest number)"
+        )
+    else:
+        out.print(f"no layer differs by more than {found.threshold:g} of its largest number")
+    alone = f"{len(found.only_a)} places are in A alone, {len(found.only_b)} in B alone"
+    out.print(f"{found.places} places are in both; {alone}")
 
 
 def _print(found: Divergence) -> None:

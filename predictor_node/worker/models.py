@@ -12,6 +12,7 @@ from . import frameworks
 from .errors import Cancelled, WorkerError
 from .fed_as import SETTING as FEED
 from .fed_as import fed_by, feed_of
+from .insides import SETTING as INSIDES
 from .job import Job, Target
 from .measure import Batch
 from .trace import now_ns
@@ -126,7 +127,8 @@ def plugin_of(target: Target) -> ModuleType:
 
 def spec_of(target: Target, profile: bool = False) -> frameworks.Spec:
     """What the target's framework is told of it."""
-    settings = {name: value for name, value in target.settings.items() if name != FEED}
+    ours = (FEED, INSIDES)
+    settings = {name: value for name, value in target.settings.items() if name not in ours}
     return frameworks.Spec(
         files=target.model.files,
         device=str(settings.pop("device", "cpu")),
