@@ -15,8 +15,16 @@ from rich.markup import escape
 from analysis.disagreement import answers, said
 from analysis.items import is_right
 from analysis.sequential import SequentialState, Watch
-from bus.errors import InputError
-from bus.messages import DatasetManifest, Manifest, Message, Prediction, RunMeasured, Selection
+from bus.errors import InputError, NotStoredError
+from bus.messages import (
+    DatasetManifest,
+    JobStarted,
+    Manifest,
+    Message,
+    Prediction,
+    RunMeasured,
+    Selection,
+)
 from mlmodelscope import dataset_files, manifest_files
 from mlmodelscope.client import Client
 from mlmodelscope.evaluating import give_up, progress_bar
@@ -114,20 +122,39 @@ async def _of_dataset(
     """Parts of the dataset, each run by both; who begins changes from part to part (ABBA)."""
     dataset = await _dataset(client, stream.dataset)
     models = [await _model(client, side.model) for side in sides]
+    made: list[str] = []
     first, turn = 0, 0
-    while True:
-        order = (0, 1) if turn % 2 == 0 else (1, 0)
-        facts: dict[int, Sequence[Message]] = {}
-        for which in order:
-            # One item more than counts: whether it is there says whether a next part is.
-            part = _part(dataset, first)
-            facts[which] = await _measured(client, models[which], sides[which], part, place)
-        pairs = _paired(facts[0], facts[1])
-        for pair in pairs[:PART]:
-            yield pair
-        if len(pairs) <= PART:
-            return
-        first, turn = first + PART, turn + 1
+    try:
+        while True:
+            order = (0, 1) if turn % 2 == 0 else (1, 0)
+            facts: dict[int, Sequence[Message]] = {}
+            for which in order:
+                # One item more than counts: whether it is there says whether a next part is.
+                part = _part(dataset, first)
+                facts[which] = await _measured(client, models[which], sides[which], part, place)
+                made.append(_id_of(facts[which]))
+            pairs = _paired(facts[0], facts[1])
+            for pair in pairs[:PART]:
+                yield pair
+            if len(pairs) <= PART:
+                return
+            first, turn = first + PART, turn + 1
+    finally:
+        await _forget(client, made)
+
+
+async def _forget(client: Client, made: Sequence[str]) -> None:
+    """A part of a comparison is no result of its own: the history is not filled with them."""
+    for evaluation_id in made:
+        try:
+            await client.timeline_head(evaluation_id)  # when that is there, all has been stored
+            await client.delete(evaluation_id)
+        except NotStoredError:
+            continue
+
+
+def _id_of(facts: Sequence[Message]) -> str:
+    return next((f.evaluation_id for f in facts if isinstance(f, JobStarted)), "")
 
 
 def _part(dataset: DatasetManifest, first: int) -> DatasetManifest:
@@ -159,10 +186,7 @@ async def _measured(
     except BaseException:
         await give_up(client, evaluation)
         raise
-    facts = evaluation.facts
-    # A part of a comparison is no result of its own: the history is not filled with them.
-    await client.delete(evaluation.evaluation_id)
-    return facts
+    return evaluation.facts
 
 
 def _paired(facts_a: Sequence[Message], facts_b: Sequence[Message]) -> list[Pair]:

@@ -254,7 +254,7 @@ def _print_effect(found: Effect) -> None:
         _accuracy("top-5", found.baseline_top5, found.altered_top5, found.delta_top5),
     ]
     if (row := found.latency) is not None:
-        times = f"×{row.b / row.a:.3f} {row.verdict}"
+        times = f"×{row.b / row.a:.3f} {row.verdict}" if row.ratio else row.note
         rows.append(
             {"figure": "p50 ms", "baseline": ms(row.a), "altered": ms(row.b), "difference": times}
         )
@@ -315,5 +315,8 @@ def _share(found: Share) -> str:
 
 
 def _short(value: Any) -> str:
+    """A value in a few words; what is not said has its default."""
+    if value is None:
+        return "its default"
     text = " ".join(str(value).split())
     return text if len(text) <= 60 else f"{text[:59]}…"
