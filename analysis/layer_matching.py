@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -131,15 +132,27 @@ def place_of(name: str) -> str:
 
 
 def _alike(one: Sequence[Layer], two: Sequence[Layer]) -> bool:
-    names = {layer.name for layer in one}, {layer.name for layer in two}
-    shared = len(names[0] & names[1])
-    return bool(shared) and shared >= 0.8 * max(len(names[0]), len(names[1]))
+    shared = len(_numbered(one).keys() & _numbered(two).keys())
+    return bool(shared) and shared >= 0.8 * max(len(one), len(two))
 
 
 def _by_name(one: Sequence[Layer], two: Sequence[Layer]) -> list[LayerPair]:
-    there = {layer.name: layer for layer in two}
-    pairs = [_pair(Block(None, [a]), Block(None, _listed(there.pop(a.name, None)))) for a in one]
+    there = _numbered(two)
+    pairs = [
+        _pair(Block(None, [a]), Block(None, _listed(there.pop(key, None))))
+        for key, a in _numbered(one).items()
+    ]
     return pairs + [_pair(Block(None), Block(None, [b])) for b in there.values()]
+
+
+def _numbered(layers: Sequence[Layer]) -> dict[tuple[str, int], Layer]:
+    """Each layer by its name and how many of that name came before it."""
+    came: Counter[str] = Counter()
+    found = {}
+    for layer in layers:
+        found[layer.name, came[layer.name]] = layer
+        came[layer.name] += 1
+    return found
 
 
 def _listed(layer: Layer | None) -> list[Layer]:

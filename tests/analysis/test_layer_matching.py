@@ -122,6 +122,17 @@ def test_the_same_framework_is_matched_by_names() -> None:
     assert len(pairs) == 9 and pairs[-1].b == [] and {p.by for p in pairs[:-1]} == {"name"}
 
 
+def test_layers_of_one_name_are_matched_in_their_order() -> None:
+    """As profiles that were made elsewhere name them: by their operators alone."""
+    one = rows(*[("aten::linear", "aten::linear", [1, 8], ns) for ns in (1, 2, 3, 4, 5, 6)])
+    two = rows(*[("aten::linear", "aten::linear", [1, 8], ns) for ns in (2, 4, 6, 8, 10)])
+    pairs = matched_layers(one, two)
+    assert [(p.a_ns, p.b_ns, p.by) for p in pairs] == [
+        (1, 2, "name"), (2, 4, "name"), (3, 6, "name"), (4, 8, "name"), (5, 10, "name"),
+        (6, 0, ""),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "place"),
     [
