@@ -68,6 +68,8 @@ class SequentialState(msgspec.Struct, frozen=True, kw_only=True):
     latency: str = ""
     latency_p: float = 1.0
     median_ratio: float | None = None
+    timed: int = 0
+    """How many ratios of times the verdict on latency rests on."""
     alpha: float = ALPHA
     tolerance: float = 0.0
 
@@ -123,6 +125,7 @@ class Watch:
             latency=self._latency(),
             latency_p=min(1.0, 2 * min(self._above.p_value, self._below.p_value)),
             median_ratio=_median(self._ratios),
+            timed=len(self._ratios),
             alpha=self.alpha,
             tolerance=self.tolerance,
         )

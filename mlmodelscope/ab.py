@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from analysis.disagreement import answers, said
 from analysis.items import is_right
+from analysis.latency import percentile
 from analysis.sequential import SequentialState, Watch
 from bus.errors import InputError, NotStoredError
 from bus.messages import (
@@ -31,7 +32,7 @@ from mlmodelscope.evaluating import give_up, progress_bar
 from mlmodelscope.exits import OK, WORSE
 from mlmodelscope.tables import Column, console, print_csv, print_json, table
 
-PART = 25
+PART = 10
 """Items that one side runs before it is the other's turn."""
 UNTIL = ("both", "accuracy", "latency")
 
@@ -69,7 +70,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Pair:
-    """What both said of one input, and how long each took for it; 0: not measured alone."""
+    """What both said of one input, and how long each took; 0: that is told with another pair."""
 
     a: Prediction
     b: Prediction
@@ -190,18 +191,18 @@ async def _measured(
 
 
 def _paired(facts_a: Sequence[Message], facts_b: Sequence[Message]) -> list[Pair]:
-    """The same items' answers and times; an item of several rows is timed in none alone."""
+    """The same items' answers; the first pair has both sides' median times of the whole part.
+
+    The queries of a part share the machine's mood: as evidence about latency they are one pair.
+    """
     one, two = answers(facts_a), answers(facts_b)
     times = [
-        [ns for f in facts if isinstance(f, RunMeasured) for ns in f.durations_ns]
+        sorted(ns for f in facts if isinstance(f, RunMeasured) for ns in f.durations_ns)
         for facts in (facts_a, facts_b)
     ]
-    alone = len(times[0]) == len(one) == len(times[1]) == len(two)
-    return [
-        Pair(a, two[name], times[0][place] if alone else 0, times[1][place] if alone else 0)
-        for place, (name, a) in enumerate(one.items())
-        if name in two
-    ]
+    middles = [percentile(found, 50) if found else 0 for found in times]
+    pairs = [Pair(a, two[name]) for name, a in one.items() if name in two]
+    return [replace(pairs[0], a_ns=middles[0], b_ns=middles[1]), *pairs[1:]] if pairs else []
 
 
 async def _dataset(client: Client, name: str) -> DatasetManifest:
@@ -289,7 +290,7 @@ def _print(state: SequentialState, sides: tuple[Side, Side], stream: Stream, out
         out.print(f"stopped: {why}")
         out.print(
             f"p holds whenever one looks (mixture SPRT); a verdict errs in {state.alpha:.0%} of "
-            f"comparisons at most; latency: beyond ±{state.tolerance:.1%}, by the pairs' ratios"
+            f"comparisons at most; latency: beyond ±{state.tolerance:.1%}, {state.timed} ratios"
         )
     sys.stdout.flush()
 
