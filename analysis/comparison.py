@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
 import numpy as np
 
+from analysis.between_runs import Spread, widened
 from analysis.comparability import Gate, gate
 from analysis.disagreement import Disagreements, disagreements
 from analysis.latency import MeasuredRun, measured_runs
@@ -48,6 +49,7 @@ class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
     chance that a query of B takes longer than one of A less the chance that it takes less, -1 to 1
     (Cliff, Dominance Statistics, Psychological Bulletin 114, 1993). verdict `no evidence` where the
     ratio's interval does not lie wholly beyond the tolerance; within: it lies wholly inside it.
+    between_runs: what earlier runs say of how they vary, and the ratio's interval holds.
     """
 
     metric: str
@@ -62,6 +64,7 @@ class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
     effect: float | None = None
     verdict: Verdict = "no evidence"
     within: bool = False
+    between_runs: Spread | None = None
     note: str = ""
 
 
@@ -87,12 +90,17 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is compared. metrics: those of METRICS; across: what was meant to differ."""
+    """What is compared. metrics: those of METRICS; across: what was meant to differ.
+
+    between: batch size -> how earlier runs of the same differ among themselves; it goes into the
+    intervals of ratios, for the queries of one run cannot tell it.
+    """
 
     metrics: Sequence[str] = METRICS
     tolerance: float = TOLERANCE
     across: str = ""
     force: bool = False
+    between: Mapping[int, Spread] = field(default_factory=dict)
 
 
 def compare(
@@ -167,7 +175,9 @@ def _metric_rows(
 ) -> Iterator[MetricRow]:
     runs_a, runs_b = shallowest(facts_a), shallowest(facts_b)
     for size in sorted(runs_a.keys() & runs_b.keys()):
-        pair = Pair.of(runs_a[size], runs_b[size], wanted.tolerance)
+        pair = replace(
+            Pair.of(runs_a[size], runs_b[size], wanted.tolerance), spread=wanted.between.get(size)
+        )
         if "latency" in wanted.metrics:
             yield pair.quantile("latency", 0.5)
         if "p99" in wanted.metrics:
@@ -185,6 +195,7 @@ class Pair:
     b: Values
     tolerance: float
     note: str = ""
+    spread: Spread | None = None
 
     @classmethod
     def of(cls, a: MeasuredRun, b: MeasuredRun, tolerance: float) -> Pair:
@@ -232,6 +243,8 @@ class Pair:
 
     def _judged(self, row: MetricRow, a: Values, b: Values, slower_if_more: bool) -> MetricRow:
         ratio = interval(row.b / row.a if row.a else 0.0, b / a)
+        if self.spread is not None and ratio.low > 0:
+            ratio = widened(ratio, self.spread.reach)
         more, less = ratio.low > 1 + self.tolerance, ratio.high < 1 / (1 + self.tolerance)
         verdict: Verdict = "no evidence"
         if more or less:
@@ -244,6 +257,7 @@ class Pair:
             effect=cliffs_delta(self.a, self.b),
             verdict=verdict,
             within=inside,
+            between_runs=self.spread,
         )
 
 

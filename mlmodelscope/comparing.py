@@ -5,25 +5,29 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from analysis.between_runs import Spread, spreads, wider
 from analysis.comparison import METRICS, Comparison, Wanted, compare
 from analysis.layer_matching import LayerPair, matched_layers
 from analysis.layers import layer_times
 from analysis.recording import recording_of
 from analysis.two_timelines import both
 from bus.errors import InputError, UnknownNameError
-from bus.messages import GraphDescribed, JobFinished, Message, MetricsRecorded
+from bus.messages import GraphDescribed, JobFinished, JobStarted, Message, MetricsRecorded
 from collector.timeline import Timeline
 from mlmodelscope import comparison_report, timeline_file
 from mlmodelscope.client import Client
 from mlmodelscope.evaluating import progress_bar
 from mlmodelscope.exits import NOT_COMPARABLE, OK, WORSE
 from mlmodelscope.tables import print_csv, print_json
+
+EARLIER = 100
+"""Evaluations of the history that are looked at for how runs vary."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,26 @@ async def compare_stored(client: Client, names: Sequence[str], wanted: Wanted, s
             for name in names:
                 stored.append(await fetched(client, name, shown))
                 progress.advance(task)
+            known = [await _spreads(client, one, stored) for one in stored]
     first, *others = stored
-    found = [compare(first.facts, other.facts, wanted) for other in others]
+    found = [
+        compare(first.facts, other.facts, replace(wanted, between=wider(known[0], spread)))
+        for other, spread in zip(others, known[1:], strict=True)
+    ]
     layers = [_layers(first, other) for other in others] if shown.layers else [[]] * len(others)
     if target is not None:
         timeline_file.write(_picture(*stored), target)
     _print(found, layers, shown)
     return exit_code(found)
+
+
+async def _spreads(client: Client, one: Stored, all: Sequence[Stored]) -> dict[int, Spread]:
+    """How earlier runs of the same differ among themselves, by batch size."""
+    started = next((fact for fact in one.facts if isinstance(fact, JobStarted)), None)
+    if started is None:
+        return {}
+    rows = await client.history(model=started.model, state="finished", limit=EARLIER)
+    return spreads(started, rows, [each.evaluation_id for each in all])
 
 
 async def fetched(client: Client, name: str, shown: Shown) -> Stored:

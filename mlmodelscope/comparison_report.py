@@ -157,6 +157,14 @@ def _notes(found: Comparison) -> Iterator[str]:
     yield (
         f"effect: Cliff's delta; a verdict needs the interval beyond ±{100 * found.tolerance:g} %"
     )
+    known = {row.batch_size: row.between_runs for row in found.metrics if row.ratio is not None}
+    for size, spread in known.items():
+        at = f"batch {size}: " if size else ""
+        if spread is None:
+            yield f"{at}how runs vary among themselves is not known: it takes 5 earlier ones"
+        else:
+            text = f"{at}two runs of the same differ by up to {spread.percent:.1f} % "
+            yield f"{text}({spread.runs} earlier ones): that is in the intervals"
     for note in dict.fromkeys(row.note for row in found.metrics if row.note and row.ratio):
         yield f"[yellow]{escape(note)}[/]"
     if (judged := found.accuracy) is not None:
