@@ -49,6 +49,7 @@ class Asked:
     serialize: bool = False
     scenario: Scenario | None = None
     on: OnNodes = ANY_NODE
+    full_outputs: bool = False
 
 
 def as_arguments(asked: Any) -> dict[str, Any]:
@@ -56,7 +57,6 @@ def as_arguments(asked: Any) -> dict[str, Any]:
     given = {name: value for name, value in asdict(asked).items() if name != "model"}
     on = given.pop("on")
     return {**given, **on}
-    full_outputs: bool = False
 
 
 def read_settings(given: list[str] | None) -> dict[str, str | int]:

@@ -14,6 +14,7 @@ from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_analyze, cli_secrets, cli_zoo
 from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_compare as comparisons
+from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known

@@ -82,7 +82,6 @@ HOMES = {
         "mlmodelscope/on_nodes.py",
         "mlmodelscope/cli_compare.py",
         "mlmodelscope/cli_pitfall.py",
-        "mlmodelscope/cli_secrets.py",
         "mlmodelscope/cli_services.py",
         "mlmodelscope/cli_timelines.py",
         "mlmodelscope/where.py",
