@@ -11,14 +11,12 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
-from mlmodelscope import cli_analyze, cli_secrets, cli_zoo
-from mlmodelscope import cli_fleet as fleet
+from mlmodelscope import cli_analyze, cli_pitfall, cli_secrets, cli_zoo
 from mlmodelscope import cli_compare as comparisons
 from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
-from mlmodelscope import cli_pitfall, cli_secrets, cli_zoo
 from mlmodelscope import cli_services as services
 from mlmodelscope import cli_timelines as timelines
 from mlmodelscope.asked import Asked, read_settings

@@ -319,7 +319,6 @@ class Execution:
                 layers = msgspec.convert(frame["layers"], list[LayerDescribed])
                 counted = {name: frame[name] for name in ("macs", "macs_by") if name in frame}
                 await self._teller.tell(GraphDescribed, run=frame["run"], layers=layers, **counted)
-                await self._teller.tell(GraphDescribed, run=frame["run"], layers=layers)
             case "insides":
                 outputs = msgspec.convert(frame.pop("layers"), list[LayerOutput])
                 await self._teller.tell(LayersSaid, layers=outputs, **frame)

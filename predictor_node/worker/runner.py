@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from . import insides
 from .arrivals import at_once
-from . import insides, scenario
 from .errors import Cancelled
 from .fed import Fed
 from .feeding import Bound, Feeding, of_one_shape, rows_of
