@@ -9,6 +9,8 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
+from analysis.resampling import drawn_means, interval
+from analysis.statistics import Statistics, statistics_of
 from bus.messages import LEVELS, Level, RunMeasured
 
 CONFIDENCE = 0.95
@@ -23,8 +25,9 @@ class LatencyRow(msgspec.Struct, frozen=True, kw_only=True):
 
     A percentile is None where there were too few queries for it; `needs` says how many it
     takes. median_low_ns, median_high_ns: 95 % confidence, None below 6 queries; so are
-    throughput_low, throughput_high, by the bootstrap of the mean. batch_size 0: not known, and so
-    no throughput either.
+    throughput_low, throughput_high, by the bootstrap of the mean; where neighbouring queries are
+    alike all four are drawn in blocks. batch_size 0: not known, and so no throughput either.
+    statistics: outliers, drift, warm-up and what else must be known of the series as a whole.
     """
 
     job_id: str
@@ -44,6 +47,7 @@ class LatencyRow(msgspec.Struct, frozen=True, kw_only=True):
     throughput_low: float | None
     throughput_high: float | None
     needs: dict[str, str] = {}
+    statistics: Statistics | None = None
 
 
 class BestBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +105,9 @@ def measured_runs(runs: Sequence[RunMeasured]) -> list[MeasuredRun]:
 def _row(run: MeasuredRun) -> LatencyRow:
     times = sorted(run.durations_ns)
     n, total_ns = len(times), sum(times)
-    low, high = median_interval(times) or (None, None)
-    quick, slow = (mean_interval(times) if run.batch_size else None) or (None, None)
+    told = statistics_of(run.durations_ns)
+    low, high = _median_bounds(times, told) or (None, None)
+    quick, slow = (_mean_bounds(run, times, told) if run.batch_size else None) or (None, None)
     return LatencyRow(
         job_id=run.job_id,
         node_id=run.node_id,
@@ -125,7 +130,24 @@ def _row(run: MeasuredRun) -> LatencyRow:
             for name, least in (("p90", 10), ("p99", 100), ("median interval", 6))
             if n < least
         },
+        statistics=told,
     )
+
+
+def _median_bounds(times: Sequence[int], told: Statistics) -> tuple[int, int] | None:
+    """By order statistics, which need independent queries; else as the block bootstrap says."""
+    if told.autocorrelated and told.median is not None:
+        return math.floor(told.median.low), math.ceil(told.median.high)
+    return median_interval(times)
+
+
+def _mean_bounds(
+    run: MeasuredRun, times: Sequence[int], told: Statistics
+) -> tuple[float, float] | None:
+    if told.autocorrelated:
+        found = interval(sum(times) / len(times), drawn_means(run.durations_ns))
+        return found.low, found.high
+    return mean_interval(times)
 
 
 def percentile(times: Sequence[int], percent: int) -> int:

@@ -15,6 +15,7 @@ from benchmarks import (
     analyses,
     assembly,
     cold,
+    comparing,
     environment,
     fleet,
     overhead,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[Result]]] = {
     "accuracy": accuracy.run,
     "fleet": fleet.run,
     "scenarios": scenarios.run,
+    "comparing": comparing.run,
 }
 SHOW = {"table": report.show_table, "json": report.show_json}
 

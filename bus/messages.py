@@ -751,6 +751,28 @@ class Recording(Struct, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
+class Conditions(Struct, frozen=True, kw_only=True):
+    """What a machine was doing, and how it was set, at one moment: what two runs must share.
+
+    governor, turbo (on or off), kernel, python: texts, empty where not known. load_1m: the mean
+    number of runnable processes over a minute, of all cores; frequency_mhz: of the fastest core;
+    temperature_c: of the hottest zone; throttled: how often cores were slowed for their heat, since
+    the machine started; stalled_us: how long, since then, processes waited for a core (PSI).
+    Numbers are -1 where not known. unavailable: what could not be read, and why.
+    """
+
+    governor: str = ""
+    turbo: str = ""
+    kernel: str = ""
+    python: str = ""
+    load_1m: float = -1.0
+    frequency_mhz: float = -1.0
+    temperature_c: float = -1.0
+    throttled: int = -1
+    stalled_us: int = -1
+    unavailable: dict[str, str] = {}
+
+
 class JobStarted(Fact, frozen=True, kw_only=True):
     """A node took the job; `node` says on what it runs.
 
@@ -778,6 +800,8 @@ class JobStarted(Fact, frozen=True, kw_only=True):
     readers: list[str] = []
     """Who may see what comes of it: users, and groups as `group:NAME`; none: everyone."""
     recording: Recording | None = None
+    conditions: Conditions | None = None
+    """Of the node's machine when it took the job; None: not told."""
 
 
 class Progress(Fact, frozen=True, kw_only=True):
@@ -1023,6 +1047,28 @@ class GraphDescribed(Fact, frozen=True, kw_only=True):
     macs_by: str = ""
 
 
+class LayerOutput(Struct, frozen=True, kw_only=True):
+    """What one layer gave: its range, and evenly spaced numbers of it as little-endian float32."""
+
+    name: str
+    operator: str = ""
+    dtype: str
+    shape: list[int]
+    low: float
+    high: float
+    mean: float
+    sample: bytes
+
+
+class LayersSaid(Fact, frozen=True, kw_only=True):
+    """What the layers first, first + 1, … gave for one input, where the setting asked for it."""
+
+    run: int
+    input: str
+    first: int
+    layers: list[LayerOutput]
+
+
 class JobFinished(Fact, frozen=True, kw_only=True):
     """The job ran to its end. spans: how many were emitted, by level; what was lost is said."""
 
@@ -1040,6 +1086,8 @@ class JobFinished(Fact, frozen=True, kw_only=True):
     clock_drift_ns: int = 0
     """How far the machine's wall clock moved against its monotonic one during the job."""
     unavailable: dict[str, str] = {}
+    conditions: Conditions | None = None
+    """Of the node's machine when the job ended; None: not told."""
 
 
 class JobFailed(Fact, frozen=True, kw_only=True):
@@ -1488,6 +1536,7 @@ MESSAGES: tuple[type[Message], ...] = (
     PredictionsMade,
     RunMeasured,
     GraphDescribed,
+    LayersSaid,
     JobFinished,
     JobFailed,
     EvaluationFinished,
@@ -1532,6 +1581,7 @@ JOB_FACTS: tuple[type[Fact], ...] = (
     PredictionsMade,
     RunMeasured,
     GraphDescribed,
+    LayersSaid,
     JobFinished,
     JobFailed,
 )

@@ -50,6 +50,7 @@ class Asked:
     scenario: Scenario | None = None
     container: bool = False
     on: OnNodes = ANY_NODE
+    full_outputs: bool = False
 
 
 def as_arguments(asked: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
-from mlmodelscope import cli_analyze, cli_secrets, cli_zoo
+from mlmodelscope import cli_analyze, cli_pitfall, cli_secrets, cli_zoo
+from mlmodelscope import cli_compare as comparisons
 from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_image as images
 from mlmodelscope import cli_import as importing
@@ -35,7 +36,8 @@ app = App(
     name="mlmodelscope",
     help="How accurate, how fast and how costly is this model, on that framework, on that "
     "machine, and why?\n\nExit codes: 0 done; 1 the evaluation (or the system) failed; 2 wrong "
-    "usage; 3 no node fits. Each command has examples: `mlmodelscope evaluate --help`.",
+    "usage; 3 no node fits; 4 a comparison found something worse; 5 no verdict may be drawn. Each "
+    "command has examples: `mlmodelscope evaluate --help`.",
     version_flags=["--version"],
     help_format="markdown",
 )
@@ -64,6 +66,7 @@ def evaluate(
     serialize: bool = False,
     seed: int = 0,
     top: int = 5,
+    full_outputs: bool = False,
     timeout: float = 600.0,
     fail_fast: bool = False,
     output: Output = "table",
@@ -145,6 +148,8 @@ def evaluate(
         Seed of everything that is drawn.
     top
         How many classes to show per input.
+    full_outputs
+        Store every class's probability for every input (`mlmodelscope divergence` needs it).
     timeout
         Seconds after which the job is stopped.
     fail_fast
@@ -178,6 +183,7 @@ def evaluate(
         otlp_endpoint=otlp_endpoint,
         serialize=serialize,
         container=container,
+        full_outputs=full_outputs,
     )
 
     async def command(client: Client) -> int:
@@ -289,6 +295,10 @@ app.command(accuracies.accuracy)
 app.command(accuracies.datasets)
 app.command(accuracies.predictions)
 app.command(accuracies.disagree)
+app.command(comparisons.compare)
+app.command(comparisons.divergence)
+app.command(comparisons.ab)
+app.command(cli_pitfall.pitfall)
 app.command(importing.import_profiles, name="import")
 app.command(timelines.timeline)
 app.command(cli_analyze.analyze)

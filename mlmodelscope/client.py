@@ -70,7 +70,7 @@ from bus.messages import (
 from bus.messages import Evaluation as Stored
 from collector.timeline import Timeline
 from mlmodelscope.callers_span import current_traceparent
-from mlmodelscope.dataset_files import dataset_from_disk
+from mlmodelscope.dataset_files import dataset_from_disk, put_file
 from mlmodelscope.evaluation import Evaluation
 from mlmodelscope.importing.files import Progress
 from mlmodelscope.importing.profile import Options
@@ -451,6 +451,10 @@ class Client:
     async def dataset(self, path: Path) -> DatasetManifest:
         """A dataset of your own (its manifest, or a folder with a sub-folder a class)."""
         return await dataset_from_disk(self._bus, path)
+
+    async def send_file(self, path: Path) -> tuple[str, str]:
+        """Put a file of your own on the bus, for any node: its address, and its checksum."""
+        return await put_file(self._bus, path)
 
     async def publish_dataset(self, dataset: Path | str | DatasetManifest) -> DatasetManifest:
         """Make a dataset (or a file of one) known to everyone by its name; what was published."""

@@ -80,7 +80,7 @@ async def _file(bus: Bus, path: Path, where: str) -> tuple[str, str]:
         raise InputError(f"{where}: no such file: {path} (paths are relative to the manifest)")
     if path.stat().st_size > LIMIT_BYTES:
         return _in_place(bus, path, where), ""
-    return await _put(bus, path)
+    return await put_file(bus, path)
 
 
 async def _folder(bus: Bus, path: Path, where: str) -> DatasetFile:
@@ -90,7 +90,7 @@ async def _folder(bus: Bus, path: Path, where: str) -> DatasetFile:
     if sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) > LIMIT_BYTES:
         return DatasetFile(url=_in_place(bus, path, where) + "/")
     with packed(path) as archive:
-        url, checksum = await _put(bus, archive)
+        url, checksum = await put_file(bus, archive)
     return DatasetFile(url=url, checksum=checksum, is_archive=True, path=path.resolve().name)
 
 
@@ -105,7 +105,8 @@ def _is_local(bus: Bus) -> bool:
     return (urlsplit(bus.url.split(",")[0]).hostname or "") in LOOPBACK
 
 
-async def _put(bus: Bus, path: Path) -> tuple[str, str]:
+async def put_file(bus: Bus, path: Path) -> tuple[str, str]:
+    """A file's address on the bus and its checksum, once it is there."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     name = f"models/{sha256}/{path.name}"

@@ -16,6 +16,8 @@ from bus.errors import (
 )
 
 OK, FAILED, USAGE, NOTHING_FITS, INTERRUPTED = 0, 1, 2, 3, 130
+WORSE, NOT_COMPARABLE = 4, 5
+"""Of a comparison: something is surely slower or less often right; no verdict may be drawn."""
 USAGE_KINDS = (
     "bad_request",
     "unknown_model",

@@ -40,6 +40,15 @@ async def gather_inputs(bus: Bus, named: Sequence[str | Path]) -> list[Input]:
     return inputs
 
 
+def each_file(named: Sequence[str]) -> tuple[str, ...]:
+    """Every file by itself: folders as the files in them, addresses as they are."""
+    found: list[str] = []
+    for name in named:
+        is_address = urlsplit(name).scheme in SCHEMES
+        found += [name] if is_address else [str(path) for path in _files(Path(name))]
+    return tuple(found)
+
+
 async def _through_object_store(bus: Bus, path: Path, data: bytes) -> Input:
     sha256 = hashlib.sha256(data).hexdigest()
     objects = await bus.objects()

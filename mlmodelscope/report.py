@@ -226,6 +226,8 @@ def _latency_notes(result: Result) -> list[str]:
         if row.needs:
             needs = ", ".join(f"{name} {text}" for name, text in row.needs.items())
             lines.append(f"batch {row.batch_size or 'unknown'}: {needs}")
+        for note in row.statistics.notes if row.statistics else ():
+            lines.append(f"[yellow]batch {row.batch_size or 'unknown'}:[/] {escape(note)}")
     return lines
 
 

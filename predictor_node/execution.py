@@ -28,6 +28,8 @@ from bus.messages import (
     JobFinished,
     JobStarted,
     LayerDescribed,
+    LayerOutput,
+    LayersSaid,
     ModelOpened,
     NodeAnnounced,
     PredictionsMade,
@@ -41,6 +43,7 @@ from bus.readers import readers_of
 from predictor_node.assets import Assets
 from predictor_node.container_files import files_of, stage
 from predictor_node.container_settings import in_effect, none_meant, without
+from predictor_node.conditions import conditions
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.downloads import Told
 from predictor_node.experience import Measured
@@ -157,6 +160,7 @@ class Execution:
             weights=job.manifest.model.weights,
             claims=claims_of(job.manifest),
             readers=readers_of(job.manifest, job.dataset, job.user),
+            conditions=await asyncio.to_thread(conditions),
             **dataset_facts(job.dataset),
         )
         await self._hire()
@@ -371,6 +375,9 @@ class Execution:
                 layers = msgspec.convert(frame["layers"], list[LayerDescribed])
                 counted = {name: frame[name] for name in ("macs", "macs_by") if name in frame}
                 await self._teller.tell(GraphDescribed, run=frame["run"], layers=layers, **counted)
+            case "insides":
+                outputs = msgspec.convert(frame.pop("layers"), list[LayerOutput])
+                await self._teller.tell(LayersSaid, layers=outputs, **frame)
             case other:
                 raise WorkerDied(f"the worker said {other!r}, which this node does not know")
 
@@ -408,6 +415,7 @@ class Execution:
                 **{what: why for what, why in node.unavailable.items() if what not in UNSAID},
                 **finished["unavailable"],
             },
+            conditions=await asyncio.to_thread(conditions),
         )
         await self._teller.settle()
         self._finished = True

@@ -113,7 +113,8 @@ def test_every_format_of_a_timeline_is_documented() -> None:
 
 
 def test_every_exit_code_is_documented() -> None:
-    for code in (exits.OK, exits.FAILED, exits.USAGE, exits.NOTHING_FITS, exits.INTERRUPTED):
+    codes = (exits.OK, exits.FAILED, exits.USAGE, exits.NOTHING_FITS, exits.INTERRUPTED)
+    for code in (*codes, exits.WORSE, exits.NOT_COMPARABLE):
         assert f"| {code} |" in COMMANDS
 
 

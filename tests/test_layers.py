@@ -83,6 +83,8 @@ HOMES = {
         "mlmodelscope/cli_image.py",
         "mlmodelscope/cli_fleet.py",
         "mlmodelscope/on_nodes.py",
+        "mlmodelscope/cli_compare.py",
+        "mlmodelscope/cli_pitfall.py",
         "mlmodelscope/cli_services.py",
         "mlmodelscope/cli_timelines.py",
         "mlmodelscope/where.py",

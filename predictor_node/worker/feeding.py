@@ -7,7 +7,7 @@ the opened model, whose own names, types and shapes the tensors must have.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -17,6 +17,8 @@ import numpy as np
 
 from .errors import WorkerError, unknown
 from .fed import Fed
+from .fed_as import SETTING as FEED
+from .fed_as import feed_of, handing
 from .job import Item, Target
 from .measure import Batch
 from .modalities import FILLED, modality
@@ -61,7 +63,8 @@ class Feeding:
 
     def settings(self) -> dict[str, Any]:
         """What a result records of how its inputs were made."""
-        return {
+        feed = feed_of(self._target.settings)
+        return ({} if feed == "array" else {FEED: feed}) | {
             name: value
             for source in self._sources
             if (tell := getattr(source.module, "settings", None))
@@ -166,6 +169,7 @@ class Feeding:
             fixed_batch=fixed,
             folder=self._target.folder,
             code=self._code,
+            hand=handing(model.plugin, model.handle, feed_of(self._target.settings)),
         )
 
 
@@ -181,6 +185,8 @@ class Bound:
     fixed_batch: int
     folder: str = "."
     code: OwnCode | None = None
+    hand: Callable[[Batch], Batch] = lambda batch: batch
+    """As what a batch is handed over: see fed_as.py."""
 
     @property
     def stateful(self) -> bool:
@@ -193,7 +199,8 @@ class Bound:
             name: np.stack([item.tensors[place][row] for item, row in rows])
             for place, name in enumerate(self.names)
         }
-        return {**fed, **{filled.name: filled.fill(len(rows)) for filled in self.filled}}
+        filling = {filled.name: filled.fill(len(rows)) for filled in self.filled}
+        return self.hand({**fed, **filling})
 
     def batches(self, items: Sequence[Fed], size: int, queries: int) -> list[Batch]:
         """Every different batch that cycling through the rows gives, made before the loop.

@@ -10,6 +10,9 @@ from typing import Any
 
 from . import frameworks
 from .errors import Cancelled, WorkerError
+from .fed_as import SETTING as FEED
+from .fed_as import fed_by, feed_of
+from .insides import SETTING as INSIDES
 from .job import Job, Target
 from .measure import Batch
 from .trace import now_ns
@@ -106,6 +109,7 @@ def open_model(target: Target, profile: bool = False) -> Opened:
         raise WorkerError("framework", text) from error
     took_ns = now_ns() - begin_ns
     version = str(plugin.describe()["version"])
+    plugin = fed_by(plugin, feed_of(target.settings))
     return Opened(plugin, version, handle, False, begin_ns, took_ns)
 
 
@@ -123,7 +127,8 @@ def plugin_of(target: Target) -> ModuleType:
 
 def spec_of(target: Target, profile: bool = False) -> frameworks.Spec:
     """What the target's framework is told of it."""
-    settings = dict(target.settings)
+    ours = (FEED, INSIDES)
+    settings = {name: value for name, value in target.settings.items() if name not in ours}
     return frameworks.Spec(
         files=target.model.files,
         device=str(settings.pop("device", "cpu")),
@@ -142,6 +147,9 @@ def spec_of(target: Target, profile: bool = False) -> frameworks.Spec:
 
 def prediction_failed(target: Target, error: Exception, batch: Batch) -> WorkerError:
     """A framework's error in a predict call, with what it was given."""
-    given = {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in batch.items()}
+    given = {
+        name: f"{tensor.dtype} {list(tensor.shape)}" if hasattr(tensor, "dtype") else "a list"
+        for name, tensor in batch.items()
+    }
     text = f"{target.framework} could not run {target.model.name} on {given}: {error}"
     return WorkerError("framework", text)

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from . import insides
 from .arrivals import at_once
 from .errors import Cancelled
 from .fed import Fed
-from .feeding import Bound, Feeding, of_one_shape
+from .feeding import Bound, Feeding, of_one_shape, rows_of
 from .job import Job, Run
 from .measure import Batch, measure, progress, quiet_collector, settled
 from .measure_hooked import Predicting, measure_hooked
-from .models import Opened, WarmModels, prediction_failed
+from .models import Opened, WarmModels, prediction_failed, spec_of
 from .predicting import Asker
 from .profiling import Profiling
 from .scenario import COLD
@@ -30,6 +31,7 @@ from .trace import BLOCK_ROWS, FRAMEWORK, LEVELS, Clock, Times, Trace
 
 MEASURED_QUERIES = 50_000  # a frame
 PREDICTIONS = 256  # a frame
+LAYERS = 100  # a frame of their outputs
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -116,7 +118,26 @@ class JobRun:
         for first in range(0, len(predictions), PREDICTIONS):
             part = predictions[first : first + PREDICTIONS]
             self.say({"said": "predictions", "run": run.index, "first": first, "predictions": part})
+        if insides.is_wanted(self.job.settings):
+            self._say_insides(run, model, bound)
         return len(said.durations_ns)
+
+    def _say_insides(self, run: Run, model: Opened, bound: Bound) -> None:
+        """What the layers give for the first item; opens the model once more, for that alone."""
+        item, look = self.items[0], getattr(model.plugin, "insides", None)
+        if look is None:
+            text = f"the framework module {self.job.framework} does not tell its layers' outputs"
+            self.unavailable[insides.SETTING] = text
+            return
+        batch = bound.batch(rows_of([item])[:1] * (bound.fixed_batch or 1))
+        try:
+            layers = insides.sampled(look(spec_of(self.job), batch))
+        except ImportError as error:
+            self.unavailable[insides.SETTING] = f"{error}: install it in this environment"
+            return
+        said = {"said": "insides", "run": run.index, "input": item.name}
+        for first in range(0, len(layers), LAYERS):
+            self.say({**said, "first": first, "layers": layers[first : first + LAYERS]})
 
     def _measure(self, run: Run, model: Opened, batches: Sequence[Batch], unmeasured: int) -> None:
         predicting = Predicting(model.plugin.predict, model.handle, batches)

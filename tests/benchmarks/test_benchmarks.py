@@ -37,6 +37,7 @@ ROWS = {
     "accuracy": 3,
     "fleet": 7,
     "scenarios": 5,
+    "comparing": 2,
 }
 
 

@@ -11,6 +11,10 @@
     describe() -> dict
         version, devices, providers: of the library in this environment; packages (optional):
         installed packages that bring models with them, name -> version
+    native(handle, batch) -> batch                                      optional
+        the batch as the framework's own tensors, which predict takes too: for the setting `feed`
+    insides(spec, batch) -> (name, operator, output) of each layer      optional
+        of a model opened for that, in execution order: for the setting `layer_outputs`
     layers(handle, starts_ns, durations_ns, warmup_count) -> Layers     optional
     spent(spec: Spec) -> str                                            optional
     multiply_adds(handle, batch) -> (int, str)                          optional

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -95,6 +95,18 @@ def open(spec: Spec) -> Handle:
 
 def predict(handle: Handle, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     return handle.run(None, batch)
+
+
+def native(handle: Handle, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The batch as ONNX Runtime's own tensors, made once: predict then converts nothing."""
+    return {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in batch.items()}
+
+
+def insides(spec: Spec, batch: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, Any]]:
+    """Every node's output, of the graph as its file has it; needs the package onnx."""
+    from .onnxruntime_insides import run_inside
+
+    return run_inside(spec, batch, _options(spec), _providers(spec))
 
 
 def close(handle: Handle) -> None:

@@ -105,6 +105,25 @@ def predict(handle: Handle, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]
         raise
 
 
+def insides(spec: Spec, batch: Mapping[str, np.ndarray]) -> list[tuple[str, str, Any]]:
+    """What each module gives back, or each call of an exported graph; nothing is compiled."""
+    from .pytorch_insides import watched
+
+    wanted = _wanted(spec)
+    _use_pools(wanted)
+    network = load(spec)
+    module = _converted(network, wanted, spec).to(DEVICES[wanted.device])
+    declared = inputs_of(spec, network.parameters)
+    inputs = renamed(network.inputs, declared) if network.inputs else declared
+    cast = wanted.precision if wanted.precision in FLOATS[1:] else ""
+    call, told = watched(module)
+    said = outputs_of(spec)
+    outputs = renamed(network.outputs, said) if network.outputs else said
+    feed = _Feed.of(network, inputs, cast, DEVICES[wanted.device])
+    _runner(call, feed, [each["name"] for each in outputs])(batch)
+    return told
+
+
 def close(handle: Handle) -> None:
     on_gpu = handle.settings["device"] == "gpu"
     if handle.recorder is not None:
