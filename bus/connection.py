@@ -288,11 +288,17 @@ class Bus:
         *,
         batch: int = 64,
         ack_wait_s: float = 30.0,
+        anew: bool = False,
     ) -> Consumer:
-        """Take messages from a stream as the durable consumer `durable`, a batch at a time."""
+        """Take messages from a stream as the durable consumer `durable`, a batch at a time.
+
+        anew: nobody else is this consumer, and what one before us left unacknowledged comes at once.
+        """
         consumer = Consumer(self._client, self._js, stream, durable, handler, batch, self.counters)
         with mapped(stream):
-            await consumer.start(filters, ack_wait_s)
+            if anew:
+                await patiently(consumer.forget)
+            await patiently(lambda: consumer.start(filters, ack_wait_s))
         self._consumers.append(consumer)
         return consumer
 

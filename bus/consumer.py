@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
@@ -81,6 +82,13 @@ class Consumer:
         self._wake = asyncio.Event()
         self._credit = 0
         self._stopping = False
+
+    async def forget(self) -> None:
+        """Remove what the server remembers of a consumer of this name."""
+        try:
+            await self._js.delete_consumer(self._stream, self._durable)
+        except nats.js.errors.NotFoundError:
+            pass
 
     async def start(self, filters: list[str], ack_wait_s: float) -> None:
         """Create the consumer if it is not there, and begin."""

@@ -1,0 +1,91 @@
+"""One death under load: what was killed, how soon all was well again, and what was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.deaths.audit import Account, audit
+from benchmarks.deaths.load import RUNNING, Load, Told, under_load
+from benchmarks.deaths.system import System
+
+PATIENCE_S = 90.0
+"""How long everything that was in hand may take to end before it counts as lost."""
+
+
+@dataclass(frozen=True)
+class Strike:
+    """What is done to a system under load. kill gives back what brings the killed thing back.
+
+    bound_s: by when everything that was in hand must have ended, and a new request finished.
+    why_not: why it cannot be done on this machine, or nothing.
+    """
+
+    name: str
+    what: str
+    kill: Callable[[System, Load], Awaitable[None]]
+    bound_s: float
+    mend: Callable[[System], Awaitable[None]] | None = None
+    why_not: Callable[[], str] = lambda: ""
+    request: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """What a strike did. in_hand: evaluations accepted and not ended at that moment."""
+
+    what: str
+    in_hand: int
+    back_s: float
+    """From the strike until an evaluation that was asked for after it had finished."""
+    ended_s: float
+    """From the strike until the last of those in hand had ended."""
+    account: Account
+    unanswered: list[Told] = field(default_factory=list)
+    """Requests that were told that they could not be taken now."""
+    told: list[Told] = field(default_factory=list)
+
+    @property
+    def slowest_no_s(self) -> float:
+        """The longest that anybody waited to hear so."""
+        return max((one.ended_s - one.asked_s for one in self.unanswered), default=0.0)
+
+
+async def strike(system: System, blow: Strike) -> Outcome:
+    """Do it to a system that is fully at work; wait until all is well; count."""
+    async with under_load(system.bus_url, **blow.request) as load:
+        await until(lambda: load.in_hand == RUNNING and _finished(load.told))
+        at_s, in_hand = time.monotonic(), [one for one in load.told if not one.ended_s]
+        await blow.kill(system, load)
+        await until(lambda: all(one.ended_s for one in in_hand) and _finished(load.told, at_s))
+    if blow.mend is not None:
+        await blow.mend(system)
+    account = await audit(system, load.told)
+    back_s = min(one.ended_s for one in load.told if _is_back(one, at_s)) - at_s
+    return Outcome(
+        what=blow.what,
+        in_hand=len(in_hand),
+        back_s=back_s,
+        ended_s=max((one.ended_s for one in in_hand), default=at_s) - at_s,
+        account=account,
+        unanswered=[one for one in load.told if not one.accepted],
+        told=load.told,
+    )
+
+
+async def until(check: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
+    """Return when it is so, or when patience has run out: what did not end shows in the account."""
+    deadline_s = time.monotonic() + patience_s
+    while not check() and time.monotonic() < deadline_s:
+        await asyncio.sleep(0.02)
+
+
+def _finished(told: list[Told], after_s: float = 0.0) -> bool:
+    return any(_is_back(one, after_s) for one in told)
+
+
+def _is_back(one: Told, after_s: float) -> bool:
+    return one.asked_s >= after_s and one.state == "finished"
