@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 import shutil
-import time
 import traceback
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -80,9 +79,9 @@ class Execution:
 
     async def run(self, node: NodeAnnounced) -> bool:
         """Run the job to its end, whatever that is, and tell it; whether it finished."""
-        self._started_ns = time.time_ns()
+        self._started_ns = self._teller.now_ns()
         self._root = self._next_id()
-        self._note("queue", self._job.submitted_ns, self._started_ns)
+        self._note("queue", self._teller.at_node(self._job.submitted_ns), self._started_ns)
         self._task = asyncio.create_task(self._measure(node))
         try:
             await asyncio.wait_for(asyncio.shield(self._task), self._job.timeout_s)
@@ -349,11 +348,11 @@ class Execution:
 
     @contextmanager
     def _noted(self, name: str, **tags: str):  # type: ignore[no-untyped-def]
-        began_ns = time.time_ns()
+        began_ns = self._teller.now_ns()
         try:
             yield
         finally:
-            self._note(name, began_ns, time.time_ns(), self._root, **tags)
+            self._note(name, began_ns, self._teller.now_ns(), self._root, **tags)
 
     def _note(
         self, name: str, start_ns: int, end_ns: int, parent: int | None = None, **tags: str
@@ -381,7 +380,7 @@ class Execution:
                 level=APPLICATION,
                 name="job",
                 start_ns=self._started_ns,
-                duration_ns=time.time_ns() - self._started_ns,
+                duration_ns=self._teller.now_ns() - self._started_ns,
                 thread=os.getpid(),
                 tags={"job_id": self._job.job_id, "attempt": self._job.attempt},
             )

@@ -245,6 +245,7 @@ class Node(Service):
     async def _look_at_clock(self) -> None:
         """How far we are from the collector's clock; unmeasured while there is none."""
         self._clock_s = time.monotonic()
+        self._watched.rebase()
         if not await self._watched.look():
             self._clock_s -= CLOCK_S - HEARTBEAT_S  # try again soon
         elif self._announced is not None:

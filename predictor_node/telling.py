@@ -93,6 +93,14 @@ class Teller:
         """Where the bus is."""
         return self._bus.url
 
+    def now_ns(self) -> int:
+        """The time of the attempt: a clock that is set in the middle of it does not move it."""
+        return self._watch.steady.now_ns()
+
+    def at_node(self, reference_ns: int) -> int:
+        """A time of the reference's clock as this node's, as far as its offset is known."""
+        return reference_ns - self._watch.latest.offset_ns
+
     async def tell(self, of: type[F], /, **fields: Any) -> F:
         """Tell a fact; return it. It is on its way in order; `settle` waits for the rest."""
         job = self._job
@@ -102,7 +110,7 @@ class Teller:
             attempt=job.attempt,
             node_id=job.node_id,
             sequence=self._sequence,
-            at_ns=time.time_ns(),
+            at_ns=self.now_ns(),
             **fields,
         )
         self._sequence += 1

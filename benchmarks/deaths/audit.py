@@ -19,7 +19,7 @@ from benchmarks.deaths.system import DATABASE, System
 from bus import subjects
 from bus.codec import decode, unpack_rows
 from bus.connection import Bus
-from bus.messages import EvaluationFailed, EvaluationFinished, JobFinished
+from bus.messages import EvaluationFailed, EvaluationFinished, JobFinished, Span
 
 SETTLE_S = 60.0
 """How long what was told may take to be in the database."""
@@ -40,13 +40,17 @@ class Account:
     spans: int = 0
     spans_lost: int = 0
     spans_doubled: int = 0
+    run_twice: int = 0
+    """Evaluations of which a second attempt ran to its end too: told, and not accepted."""
+    impossible: list[str] = field(default_factory=list)
+    """Spans that took longer than the whole evaluation did for its client, or less than nothing."""
     settled_s: float = 0.0
     """How long after the last end everything was in the database."""
 
     @property
     def faults(self) -> list[str]:
         """All that must not be."""
-        found = [*self.lost, *self.doubled]
+        found = [*self.lost, *self.doubled, *self.impossible]
         found += [f"{self.spans_lost} spans lost"] * bool(self.spans_lost)
         found += [f"{self.spans_doubled} spans doubled"] * bool(self.spans_doubled)
         return found
@@ -58,42 +62,51 @@ async def audit(system: System, told: Iterable[Told]) -> Account:
     account = Account(evaluations=len(accepted))
     bus = await Bus.connect(system.bus_url, name="audit")
     try:
-        ends = {one.evaluation_id: await _ends(bus, one.evaluation_id) for one in accepted}
+        facts = {one.evaluation_id: await _facts(bus, one.evaluation_id) for one in accepted}
     finally:
         await bus.close()
+    finished: list[tuple[Told, EvaluationFinished]] = []
     for one in accepted:
-        _compare(one, ends[one.evaluation_id], account)
-    began_s = time.monotonic()
+        ends = [fact for fact in facts[one.evaluation_id] if isinstance(fact, End)]
+        _compare(one, ends, account)
+        account.run_twice += len(facts[one.evaluation_id]) - len(ends) > 1
+        finished += [(one, end) for end in ends[:1] if isinstance(end, EvaluationFinished)]
     with MongoClient(system.mongo_url, serverSelectionTimeoutMS=20_000) as client:
-        stored = _Stored(client[DATABASE])
-        while True:
-            spans = [
-                await asyncio.to_thread(stored.spans, end)
-                for found in ends.values()
-                for end in found[:1]
-                if isinstance(end, EvaluationFinished)
-            ]
-            late = [
-                one.evaluation_id
-                for one in accepted
-                if await asyncio.to_thread(stored.state, one.evaluation_id) != one.state
-            ]
-            complete = all(emitted == there for emitted, there, _ in spans)
-            if (complete and not late) or time.monotonic() - began_s > SETTLE_S:
-                break
-            await asyncio.sleep(0.2)
-    account.settled_s = time.monotonic() - began_s
-    account.lost += [f"{evaluation_id} is not stored as its client saw it" for evaluation_id in late]
-    for emitted, there, different in spans:
-        account.spans += emitted
-        account.spans_lost += max(0, emitted - different)
-        account.spans_doubled += max(0, there - different)
+        await _stored(_Stored(client[DATABASE]), accepted, finished, account)
     return account
 
 
-async def _ends(bus: Bus, evaluation_id: str) -> list[End]:
+async def _facts(bus: Bus, evaluation_id: str) -> list[End | JobFinished]:
     facts = await bus.replay(subjects.FACTS_STREAM, subjects.facts_of(evaluation_id))
-    return [fact for fact in facts if isinstance(fact, End)]
+    return [fact for fact in facts if isinstance(fact, End | JobFinished)]
+
+
+async def _stored(
+    stored: _Stored,
+    accepted: Sequence[Told],
+    finished: Sequence[tuple[Told, EvaluationFinished]],
+    account: Account,
+) -> None:
+    """Wait until the database has what was told, or long enough; count what it has."""
+    began_s = time.monotonic()
+    while True:
+        spans = [(one, await asyncio.to_thread(stored.spans, end)) for one, end in finished]
+        states = [await asyncio.to_thread(stored.state, one.evaluation_id) for one in accepted]
+        late = [o.evaluation_id for o, s in zip(accepted, states, strict=True) if s != o.state]
+        complete = all(counted.emitted == counted.rows for _, counted in spans)
+        if (complete and not late) or time.monotonic() - began_s > SETTLE_S:
+            break
+        await asyncio.sleep(0.2)
+    account.settled_s = time.monotonic() - began_s
+    account.lost += [f"{evaluation_id} is not stored as its client saw it" for evaluation_id in late]
+    for one, counted in spans:
+        account.spans += counted.emitted
+        account.spans_lost += max(0, counted.emitted - counted.different)
+        account.spans_doubled += max(0, counted.rows - counted.different)
+        took_s = one.ended_s - one.asked_s
+        if counted.longest_s > took_s or counted.shortest_s < 0:
+            text = f"spans of {counted.shortest_s:g} to {counted.longest_s:g} s in {took_s:.3g} s"
+            account.impossible.append(f"{one.evaluation_id[:8]} has {text}")
 
 
 def _compare(one: Told, ends: Sequence[End], account: Account) -> None:
@@ -124,19 +137,20 @@ class _Stored:
         found = self._database.evaluations.find_one({"_id": evaluation_id})
         return found["state"] if found else ""
 
-    def spans(self, end: EvaluationFinished) -> tuple[int, int, int]:
-        """Of the attempts that count: spans emitted, rows stored, and different span ids."""
-        emitted = there = 0
-        ids: set[int] = set()
+    def spans(self, end: EvaluationFinished) -> Counted:
+        """What is stored of the attempts that count."""
+        emitted = 0
+        rows: list[Span] = []
         for job in end.jobs:
             of_attempt = {"evaluation_id": end.evaluation_id, "job_id": job.job_id}
             emitted += self._emitted(of_attempt, job.attempt)
-            for document in self._database.spans.find(of_attempt):
-                if document["attempt"] == job.attempt:
-                    rows = unpack_rows(document["block"])
-                    there += len(rows)
-                    ids |= {row.span_id for row in rows}
-        return emitted, there, len(ids)
+            for document in self._database.spans.find({**of_attempt, "attempt": job.attempt}):
+                rows += unpack_rows(document["block"])
+        took_s = [row.duration_ns / 1e9 for row in rows]
+        different = len({row.span_id for row in rows})
+        return Counted(
+            emitted, len(rows), different, min(took_s, default=0.0), max(took_s, default=0.0)
+        )
 
     def _emitted(self, where: dict[str, str], attempt: int) -> int:
         for document in self._database.facts.find({**where, "kind": "JobFinished"}):
@@ -145,3 +159,13 @@ class _Stored:
                 return sum(fact.spans.values())
         return -1
 
+
+@dataclass(frozen=True)
+class Counted:
+    """Spans of one evaluation: told to have been sent, stored, different ones, and how long."""
+
+    emitted: int
+    rows: int
+    different: int
+    shortest_s: float
+    longest_s: float

@@ -11,7 +11,9 @@ from typing import Any
 from benchmarks.deaths.audit import Account, audit
 from benchmarks.deaths.load import RUNNING, Load, Told, under_load
 from benchmarks.deaths.system import System
+from bus.errors import BusError
 
+SURE = 4
 PATIENCE_S = 90.0
 """How long everything that was in hand may take to end before it counts as lost."""
 
@@ -43,6 +45,8 @@ class Outcome:
     """From the strike until an evaluation that was asked for after it had finished."""
     ended_s: float
     """From the strike until the last of those in hand had ended."""
+    true_s: float
+    """From the strike until the list of nodes held those that live, and no other."""
     account: Account
     unanswered: list[Told] = field(default_factory=list)
     """Requests that were told that they could not be taken now."""
@@ -60,6 +64,8 @@ async def strike(system: System, blow: Strike) -> Outcome:
         await until(lambda: load.in_hand == RUNNING and _finished(load.told))
         at_s, in_hand = time.monotonic(), [one for one in load.told if not one.ended_s]
         await blow.kill(system, load)
+        await until_true(system, load)
+        true_s = time.monotonic() - at_s
         await until(lambda: all(one.ended_s for one in in_hand) and _finished(load.told, at_s))
     if blow.mend is not None:
         await blow.mend(system)
@@ -70,10 +76,24 @@ async def strike(system: System, blow: Strike) -> Outcome:
         in_hand=len(in_hand),
         back_s=back_s,
         ended_s=max((one.ended_s for one in in_hand), default=at_s) - at_s,
+        true_s=true_s,
         account=account,
         unanswered=[one for one in load.told if not one.accepted],
         told=load.told,
     )
+
+
+async def until_true(system: System, load: Load) -> None:
+    """Wait until clients are told of the nodes that live: several times, for any coordinator answers."""
+    right, deadline_s = 0, time.monotonic() + PATIENCE_S
+    while right < SURE and time.monotonic() < deadline_s:
+        try:
+            seen = {one.node.node_id for one in await load.client.nodes()}
+        except BusError:
+            seen = set()
+        alive = {part.name for part in system.named("node") if part.runs}
+        right = right + 1 if seen == alive else 0
+        await asyncio.sleep(0.1)
 
 
 async def until(check: Callable[[], object], patience_s: float = PATIENCE_S) -> None:

@@ -6,6 +6,7 @@ predicts, and a file `once`: where it is there already, the fault has happened a
 
 import ctypes
 import os
+import select
 import signal
 import time
 from types import SimpleNamespace
@@ -35,7 +36,7 @@ def predict(handle, batch):
     handle.calls += 1
     if handle.fault in FAULTS and handle.calls > handle.after and not _happened(handle):
         FAULTS[handle.fault](handle)
-    time.sleep(handle.predict_s)
+    select.select([], [], [], handle.predict_s)  # libfaketime spoils time.sleep
     return [batch["x"] * 2]
 
 
