@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import secrets
@@ -49,6 +50,7 @@ from predictor_node.telling import Samples, Teller
 log = logging.getLogger(__name__)
 
 APPLICATION = LEVELS.index("application")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 GRACE_S = 0.5
 """A worker that ignores a cancel for so long is killed."""
 
@@ -94,8 +96,13 @@ class Execution:
             await self._fail(stopped.kind, str(stopped))
         except MLModelScopeError as exc:
             cause: MLModelScopeError = self._stopped or exc
-            await self._fail(cause.kind, str(cause), getattr(exc, "detail", ""))
+            kind = "disk_full" if cause is exc and no_room(exc) else cause.kind
+            await self._fail(kind, str(cause), getattr(exc, "detail", ""))
         except Exception as exc:
+            if no_room(exc):
+                text = f"the disk of node {self._job.node_id} is full ({exc}): make room there"
+                await self._fail("disk_full", text)
+                return
             # The one place where a fault of our own ends: it costs one job, and says so.
             log.exception("job failed", extra={"job_id": self._job.job_id})
             await self._fail("internal", f"{type(exc).__name__}: {exc}", traceback.format_exc())
@@ -386,6 +393,15 @@ class Execution:
             )
             await self._teller.spans_made("node", [root, *self._spans])
         self._spans = []
+
+
+def no_room(exc: BaseException | None) -> bool:
+    """Whether an error, or what led to it, is a disk without room: another node may have some."""
+    while exc is not None:
+        if isinstance(exc, OSError) and exc.errno in NO_ROOM:
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 class WorkerFailed(AssetError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -113,8 +115,6 @@ def pulses(
     **fields: Any,
 ) -> Evaluate:
     """A request for the model of these benchmarks: queries that take PREDICT_S each."""
-    import uuid
-
     given = {"predict_s": PREDICT_S, **(arguments or {})}
     return Evaluate(
         evaluation_id=uuid.uuid4().hex,
@@ -128,7 +128,8 @@ def pulses(
             model=ModelResources(constructor="pulse:model", arguments=given),
         ),
         wanted=Wanted(node=node),
-        inputs=[Input(name="four.json", data=b"[1, 2, 3, 4]")],
+        # New each time: a node has to write it down.
+        inputs=[Input(name="four.json", data=f"[1, 2, 3, {random.random()}]".encode())],
         queries=queries,
         warmup=1,
         level="model",
