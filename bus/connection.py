@@ -30,6 +30,7 @@ from bus import subjects
 from bus.buckets import FULL_CODES, Bucket, Objects, patiently
 from bus.codec import decode, encode
 from bus.consumer import Consumer, Received, not_republished
+from bus.dead_letters import DeadLetters
 from bus.errors import (
     BusError,
     BusFullError,
@@ -292,7 +293,7 @@ class Bus:
     ) -> Consumer:
         """Take messages from a stream as the durable consumer `durable`, a batch at a time.
 
-        anew: nobody else is this consumer, and what one before us left unacknowledged comes at once.
+        anew: nobody else is this consumer; what one before us left unacknowledged comes at once.
         """
         consumer = Consumer(self._client, self._js, stream, durable, handler, batch, self.counters)
         with mapped(stream):
@@ -311,6 +312,10 @@ class Bus:
         """A key-value bucket that `ensure` made."""
         with mapped(name):
             return Bucket(await self._js.key_value(name), name, self._client)
+
+    def dead_letters(self) -> DeadLetters:
+        """What no service could deal with."""
+        return DeadLetters(self._js)
 
     async def objects(self, store: str = subjects.OBJECTS) -> Objects:
         """An object store, for what is too large for a message: inputs for a week, or models."""

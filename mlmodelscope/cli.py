@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_fleet as fleet
+from mlmodelscope import cli_dead
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
@@ -277,6 +278,7 @@ app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)
 app.command(cli_zoo.zoo)
+app.command(cli_dead.dead)
 app.command(services.up)
 app.command(cli_secrets.secrets)
 app.command(services.coordinator)

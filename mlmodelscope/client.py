@@ -18,6 +18,7 @@ from bus import subjects
 from bus.clock_watch import ClockWatch
 from bus.codec import decode, decode_as
 from bus.connection import Bus
+from bus.dead_letters import DeadLetters
 from bus.errors import InputError, NotStoredError, RefusedError
 from bus.identity import ANONYMOUS, Identity, read_identity
 from bus.messages import (
@@ -454,6 +455,11 @@ class Client:
         if isinstance(reply, NotFound):
             raise not_stored(reply)
         return reply
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Messages that no service could deal with."""
+        return self._bus.dead_letters()
 
     async def delete(self, evaluation_id: str) -> None:
         """Forget an evaluation and everything stored of it."""

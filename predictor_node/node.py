@@ -256,7 +256,11 @@ class Node(Service):
 
     async def _take(self, batch: list[Received]) -> None:
         for received in batch:
-            if self._stopping or not isinstance(received.message, Job):
+            if not isinstance(received.message, Job):
+                await received.bury(f"expected Job, got {type(received.message).__name__}")
+                await received.ack()
+                continue
+            if self._stopping:
                 await received.nak()
                 continue
             keeping = asyncio.create_task(_keep(received))

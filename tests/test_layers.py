@@ -47,7 +47,13 @@ FRAMEWORKS = {
 }
 PROFILERS = {"library": {"torch"}}  # which is told to let its libraries speak
 HOMES = {
-    "nats": {"bus/connection.py", "bus/consumer.py", "bus/buckets.py", "bus/topology.py"},
+    "nats": {
+        "bus/connection.py",
+        "bus/consumer.py",
+        "bus/buckets.py",
+        "bus/dead_letters.py",
+        "bus/topology.py",
+    },
     "msgpack": {"predictor_node/process.py", f"{WORKER}/frames.py", f"{WORKER}/trace.py"},
     "zstandard": {"bus/codec.py"},
     "aiohttp": {
@@ -79,6 +85,7 @@ HOMES = {
         "mlmodelscope/cli_secrets.py",
         "mlmodelscope/cli_fleet.py",
         "mlmodelscope/on_nodes.py",
+        "mlmodelscope/cli_dead.py",
         "mlmodelscope/cli_services.py",
         "mlmodelscope/cli_timelines.py",
         "mlmodelscope/where.py",

@@ -98,7 +98,9 @@ async def _stored(
             break
         await asyncio.sleep(0.2)
     account.settled_s = time.monotonic() - began_s
-    account.lost += [f"{evaluation_id} is not stored as its client saw it" for evaluation_id in late]
+    account.lost += [
+        f"{evaluation_id} is not stored as its client saw it" for evaluation_id in late
+    ]
     for one, counted in spans:
         account.spans += counted.emitted
         account.spans_lost += max(0, counted.emitted - counted.different)

@@ -84,7 +84,7 @@ async def strike(system: System, blow: Strike) -> Outcome:
 
 
 async def until_true(system: System, load: Load) -> None:
-    """Wait until clients are told of the nodes that live: several times, for any coordinator answers."""
+    """Wait until clients are told of the nodes that live, whichever coordinator answers."""
     right, deadline_s = 0, time.monotonic() + PATIENCE_S
     while right < SURE and time.monotonic() < deadline_s:
         try:

@@ -1,4 +1,4 @@
-"""Hosts of our own on this machine: network namespaces on one bridge, whose cables can be pulled."""
+"""Hosts on this machine: network namespaces on one bridge, whose cables can be pulled."""
 
 from __future__ import annotations
 

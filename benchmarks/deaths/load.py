@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bus.errors import EvaluationError, MLModelScopeError
+from bus.manifest import InputParameters, OutputParameters
 from bus.messages import (
     Evaluate,
     FrameworkWanted,
@@ -22,7 +23,6 @@ from bus.messages import (
     ModelResources,
     Wanted,
 )
-from bus.manifest import InputParameters, OutputParameters
 from mlmodelscope import Client
 from mlmodelscope.evaluation import Evaluation
 
@@ -124,7 +124,9 @@ def pulses(
             version="1.0.0",
             framework=FrameworkWanted(name="pulse"),
             inputs=[ModelInput(type="raw", name="x", parameters=InputParameters(dimensions=[4]))],
-            outputs=[ModelOutput(type="raw", name="y", parameters=OutputParameters(dimensions=[4]))],
+            outputs=[
+                ModelOutput(type="raw", name="y", parameters=OutputParameters(dimensions=[4]))
+            ],
             model=ModelResources(constructor="pulse:model", arguments=given),
         ),
         wanted=Wanted(node=node),

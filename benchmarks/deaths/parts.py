@@ -1,4 +1,4 @@
-"""The processes of a running system: started, killed and started again as what supervises them would.
+"""The processes of a running system: started, killed, started again.
 
 Each service is started by the command that a person would type.
 """

@@ -1,4 +1,4 @@
-"""A framework that takes a stated time for each predict, well or with a given fault: a node's plugin.
+"""A framework whose predicts take a stated time, well or with a given fault: a node's plugin.
 
 The model's arguments: predict_s; fault (segfault, memory, hang, hang_open), after how many
 predicts, and a file `once`: where it is there already, the fault has happened and does not again.
