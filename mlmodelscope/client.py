@@ -19,7 +19,7 @@ from bus.clock_watch import ClockWatch
 from bus.codec import decode, decode_as
 from bus.connection import Bus
 from bus.dead_letters import DeadLetters
-from bus.errors import InputError, NotStoredError, RefusedError
+from bus.errors import InputError, NoAnswerError, NotStoredError, RefusedError
 from bus.identity import ANONYMOUS, Identity, read_identity
 from bus.messages import (
     Accepted,
@@ -73,6 +73,9 @@ from mlmodelscope.warm import WarmModel
 
 if TYPE_CHECKING:
     from mlmodelscope.embedded import Membership
+
+ANSWER_S = 5.0
+"""How long a coordinator may take to accept an evaluation, before another is asked."""
 
 
 NOBODY_YET = ("no_nodes", "nothing_fits")
@@ -253,9 +256,7 @@ class Client:
         """Ask, and until then again as long as no node fits: one may be on its way."""
         pause_s = 0.25
         while True:
-            reply = await self._bus.request(
-                subjects.EVALUATE, request, Accepted, Refused, timeout_s=10.0
-            )
+            reply = await self._ask_for(request)
             left_s = until_s - time.monotonic()
             if isinstance(reply, Accepted) or reply.kind not in NOBODY_YET or left_s <= 0:
                 return reply
@@ -266,6 +267,21 @@ class Client:
         """What waits and runs: of one evaluation, of your own, or of all."""
         request = ListQueue(evaluation_id=evaluation_id, user=self.user, mine=mine)
         return await self._bus.request(subjects.QUEUE, request, Queue)
+
+    async def _ask_for(self, request: Evaluate) -> Accepted | Refused:
+        """The answer of any coordinator: one that dies with a request in its hands gives none.
+
+        Asking again is harmless, because the evaluation's id says that it is the same.
+        """
+        for last in (False, False, True):
+            try:
+                return await self._bus.request(
+                    subjects.EVALUATE, request, Accepted, Refused, timeout_s=ANSWER_S
+                )
+            except NoAnswerError as exc:
+                if last or not exc.timeout_s:
+                    raise
+        raise AssertionError("the last one returns or raises")
 
     async def fits(self, model: str | Manifest = "", wanted: Wanted | None = None) -> Fitting:
         """Which nodes would run this, the first choice first, and why the others would not.

@@ -114,6 +114,11 @@ class Execution:
             shutil.rmtree(self._folder, ignore_errors=True)
         return self._finished
 
+    async def leave(self, text: str) -> None:
+        """The node is to end: so is the attempt, and soon, even if no bus is there to be told."""
+        self._teller.hurry()
+        await self.stop("node_lost", text)
+
     async def stop(self, kind: str, text: str) -> None:
         """End the attempt: ask the worker, and kill it if it does not listen."""
         if self._stopped or self._task is None or self._task.done():

@@ -181,7 +181,7 @@ class Node(Service):
         """Give up the job in hand (it is placed again), end the workers, say goodbye."""
         self._stopping = True
         if self._execution:
-            await self._execution.stop("node_lost", f"the node {self.node_id} was stopped")
+            await self._execution.leave(f"the node {self.node_id} was stopped")
         if self._announced is None:
             return
         await self._warm.stop()

@@ -71,7 +71,8 @@ async def audit(system: System, told: Iterable[Told]) -> Account:
         _compare(one, ends, account)
         account.run_twice += len(facts[one.evaluation_id]) - len(ends) > 1
         finished += [(one, end) for end in ends[:1] if isinstance(end, EvaluationFinished)]
-    with MongoClient(system.mongo_url, serverSelectionTimeoutMS=20_000) as client:
+    client: MongoClient[Any] = MongoClient(system.mongo_url, serverSelectionTimeoutMS=20_000)
+    with client:
         await _stored(_Stored(client[DATABASE]), accepted, finished, account)
     return account
 

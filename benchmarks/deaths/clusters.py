@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import nats
 from pymongo import MongoClient
 
@@ -19,12 +21,14 @@ async def kill_leader(system: System, load: Load) -> None:
     client = await nats.connect(system.bus_url.split(","))
     held = await client.jetstream().stream_info(subjects.FACTS_STREAM)
     await client.close()
+    assert held.cluster is not None and held.cluster.leader is not None
     system.parts[held.cluster.leader].kill()
 
 
 async def kill_primary(system: System, load: Load) -> None:
     """SIGKILL to the member that takes the writes; it stays dead."""
-    with MongoClient(system.mongo_url) as client:
+    client: MongoClient[Any] = MongoClient(system.mongo_url)
+    with client:
         address = client.admin.command("hello")["primary"]
     port = address.rsplit(":", 1)[1]
     next(part for part in system.named("mongod") if f"--port={port}" in part.command).kill()

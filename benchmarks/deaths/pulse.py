@@ -4,12 +4,15 @@ The model's arguments: predict_s; fault (segfault, memory, hang, hang_open), aft
 predicts, and a file `once`: where it is there already, the fault has happened and does not again.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
 import select
 import signal
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +21,7 @@ MIB = 2**20
 BLOCK_BYTES = 16 * MIB
 
 
-def open(spec):
+def open(spec: Any) -> SimpleNamespace:
     arguments = {"predict_s": 0.002, "fault": "", "after": 0, "once": "", **spec.arguments}
     handle = SimpleNamespace(
         **arguments,
@@ -32,7 +35,7 @@ def open(spec):
     return handle
 
 
-def predict(handle, batch):
+def predict(handle: SimpleNamespace, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
     handle.calls += 1
     if handle.fault in FAULTS and handle.calls > handle.after and not _happened(handle):
         FAULTS[handle.fault](handle)
@@ -40,15 +43,15 @@ def predict(handle, batch):
     return [batch["x"] * 2]
 
 
-def close(handle):
+def close(handle: SimpleNamespace) -> None:
     del handle.calls
 
 
-def describe():
+def describe() -> dict[str, Any]:
     return {"version": "1.0.0", "devices": ["cpu"], "providers": []}
 
 
-def _happened(handle):
+def _happened(handle: SimpleNamespace) -> bool:
     """Whether the fault was to happen once, and has; noted before it happens."""
     if not handle.once:
         return False
@@ -59,18 +62,18 @@ def _happened(handle):
     return False
 
 
-def _segfault(handle):
+def _segfault(handle: SimpleNamespace) -> None:
     ctypes.string_at(8)
 
 
-def _use_all_memory(handle):
+def _use_all_memory(handle: SimpleNamespace) -> None:
     blocks = []
     while True:  # each page is touched: until then it is only promised
         blocks.append(np.ones(BLOCK_BYTES, np.uint8))
         time.sleep(0.001)
 
 
-def _hang(handle):
+def _hang(handle: SimpleNamespace) -> None:
     """As a call into a library that never returns: no signal that may be ignored ends it."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         try:

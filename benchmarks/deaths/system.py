@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pymongo import MongoClient
 
@@ -182,8 +183,10 @@ def _make_replica_set(url: str) -> None:
     members = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
     settings = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
     config = {"_id": "deaths", "members": members, "settings": settings}
-    with MongoClient(f"mongodb://{hosts[0]}/?directConnection=true") as client:
+    client: MongoClient[Any] = MongoClient(f"mongodb://{hosts[0]}/?directConnection=true")
+    with client:
         client.admin.command("replSetInitiate", config)
-    with MongoClient(url, w="majority") as client:
+    client = MongoClient(url, w="majority")
+    with client:
         client[DATABASE].begin.insert_one({})  # returns when there is a primary with a majority
         client[DATABASE].begin.drop()
