@@ -221,6 +221,8 @@ class Worker:
         code = await self._process.wait()
         await self._listening
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        if code == -signal.SIGKILL:
+            how += " (the kernel does so when memory runs out)"
         last = next((line for line in reversed(self._last_words) if line.strip()), "")
         return f"the worker process {how}{': ' + last if last else ''}"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from benchmarks.deaths.audit import Account, audit
 from benchmarks.deaths.load import RUNNING, Load, Told, under_load
@@ -32,7 +32,8 @@ class Strike:
     bound_s: float
     mend: Callable[[System], Awaitable[None]] | None = None
     why_not: Callable[[], str] = lambda: ""
-    request: dict[str, Any] = field(default_factory=dict)
+    fails: dict[str, int] = field(default_factory=dict)
+    """Evaluations that must fail, by kind: all others finish."""
 
 
 @dataclass
@@ -52,6 +53,16 @@ class Outcome:
     """Requests that were told that they could not be taken now."""
     told: list[Told] = field(default_factory=list)
 
+    def faults(self, blow: Strike) -> list[str]:
+        """All that must not be, of this strike."""
+        found = list(self.account.faults)
+        if dict(self.account.failed) != blow.fails:
+            found.append(f"failed: {dict(self.account.failed)}, expected: {blow.fails}")
+        slowest_s = max(self.back_s, self.ended_s, self.true_s, self.slowest_no_s)
+        if slowest_s > blow.bound_s:
+            found.append(f"all was well after {slowest_s:.1f} s, expected: {blow.bound_s:g} s")
+        return found
+
     @property
     def slowest_no_s(self) -> float:
         """The longest that anybody waited to hear so."""
@@ -60,7 +71,7 @@ class Outcome:
 
 async def strike(system: System, blow: Strike) -> Outcome:
     """Do it to a system that is fully at work; wait until all is well; count."""
-    async with under_load(system.bus_url, **blow.request) as load:
+    async with under_load(system.bus_url) as load:
         await until(lambda: load.in_hand == RUNNING and _finished(load.told))
         at_s, in_hand = time.monotonic(), [one for one in load.told if not one.ended_s]
         await blow.kill(system, load)
@@ -70,11 +81,11 @@ async def strike(system: System, blow: Strike) -> Outcome:
     if blow.mend is not None:
         await blow.mend(system)
     account = await audit(system, load.told)
-    back_s = min(one.ended_s for one in load.told if _is_back(one, at_s)) - at_s
+    back = [one.ended_s for one in load.told if _is_back(one, at_s)]
     return Outcome(
         what=blow.what,
         in_hand=len(in_hand),
-        back_s=back_s,
+        back_s=min(back, default=math.inf) - at_s,
         ended_s=max((one.ended_s for one in in_hand), default=at_s) - at_s,
         true_s=true_s,
         account=account,

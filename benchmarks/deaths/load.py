@@ -63,10 +63,10 @@ class Load:
         """Accepted and not ended."""
         return sum(1 for one in self.told if one.accepted and not one.ended_s)
 
-    async def keep_asking(self, request: dict[str, Any]) -> None:
+    async def keep_asking(self) -> None:
         """One evaluation after the other; after a refusal, a moment later the next."""
         while self.running:
-            if not (await self.ask(**request)).accepted:
+            if not (await self.ask()).accepted:
                 await asyncio.sleep(0.25)
 
     async def ask(self, **fields: Any) -> Told:
@@ -92,11 +92,11 @@ async def _followed(evaluation: Evaluation) -> str:
 
 
 @asynccontextmanager
-async def under_load(bus_url: str, **fields: Any) -> AsyncIterator[Load]:
+async def under_load(bus_url: str) -> AsyncIterator[Load]:
     """A client that keeps asking until the block ends; it then waits for what it was promised."""
     async with Client(bus_url, user="load") as client:
         load = Load(client)
-        asking = [asyncio.create_task(load.keep_asking(fields)) for _ in range(RUNNING)]
+        asking = [asyncio.create_task(load.keep_asking()) for _ in range(RUNNING)]
         try:
             yield load
             load.running = False
