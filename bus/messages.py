@@ -893,7 +893,10 @@ class JobFinished(Fact, frozen=True, kw_only=True):
 
 
 class JobFailed(Fact, frozen=True, kw_only=True):
-    """The job ended without a result. kind: input, asset, framework, worker_died, disk_full, timeout …"""
+    """The job ended without a result.
+
+    kind: input, asset, framework, worker_died, disk_full, timeout …
+    """
 
     kind: str
     text: str

@@ -12,11 +12,10 @@ from cyclopts import App, CycloptsError, Parameter
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_fleet as fleet
-from mlmodelscope import cli_dead
+from mlmodelscope import cli_dead, cli_secrets, cli_zoo
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
-from mlmodelscope import cli_secrets, cli_zoo
 from mlmodelscope import cli_services as services
 from mlmodelscope import cli_timelines as timelines
 from mlmodelscope.asked import Asked, read_settings

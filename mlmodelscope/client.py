@@ -19,7 +19,7 @@ from bus.clock_watch import ClockWatch
 from bus.codec import decode, decode_as
 from bus.connection import Bus
 from bus.dead_letters import DeadLetters
-from bus.errors import InputError, NoAnswerError, NotStoredError, RefusedError
+from bus.errors import ForbiddenError, InputError, NoAnswerError, NotStoredError, RefusedError
 from bus.identity import ANONYMOUS, Identity, read_identity
 from bus.messages import (
     Accepted,
@@ -474,7 +474,10 @@ class Client:
 
     @property
     def dead_letters(self) -> DeadLetters:
-        """Messages that no service could deal with."""
+        """Messages that no service could deal with: of everybody's, so not for everybody."""
+        if self._identity.seed and self._identity.role != "service":
+            text = "dead letters are shown to who has the services' credentials"
+            raise ForbiddenError(f"{text}: these are {self.user}'s")
         return self._bus.dead_letters()
 
     async def delete(self, evaluation_id: str) -> None:
@@ -491,8 +494,8 @@ def _identity(user: str, credentials: str | Path) -> Identity:
     if not credentials:
         return Identity(user=subjects.token(given or os.environ.get("USER", ANONYMOUS)))
     identity = read_identity(credentials)
-    if identity.role != "client":
-        raise InputError(f"{credentials} belongs to a {identity.role}: expected a client's")
+    if identity.role == "node":
+        raise InputError(f"{credentials} belongs to a node: expected a client's")
     if user and user != identity.user:
         raise InputError(f"{credentials} is {identity.user}'s, and the user is {user}")
     return identity
