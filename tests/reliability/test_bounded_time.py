@@ -35,7 +35,7 @@ def system() -> Iterator[System]:
 
 @pytest.fixture
 async def scope(system: System) -> AsyncIterator[Client]:
-    async with Client(system.bus_url) as client:
+    async with Client(system.bus_url, user="load") as client:
         yield client
 
 
