@@ -11,8 +11,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
-from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_dead, cli_secrets, cli_zoo
+from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known

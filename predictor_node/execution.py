@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import time
 import traceback
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -102,7 +103,7 @@ class Execution:
             if no_room(exc):
                 text = f"the disk of node {self._job.node_id} is full ({exc}): make room there"
                 await self._fail("disk_full", text)
-                return
+                return False
             # The one place where a fault of our own ends: it costs one job, and says so.
             log.exception("job failed", extra={"job_id": self._job.job_id})
             await self._fail("internal", f"{type(exc).__name__}: {exc}", traceback.format_exc())
