@@ -1,4 +1,5 @@
 """python -m benchmarks [NAME …] [--quick] [--seconds S] [--output table|json]
+python -m benchmarks reliability …
 
 Leaves with 1 when a budget is not held, 0 otherwise (a --quick run judges nothing).
 """
@@ -20,6 +21,7 @@ from benchmarks import (
     fleet,
     overhead,
     preprocess,
+    reliability,
     report,
     resolve,
     scenarios,
@@ -51,8 +53,11 @@ SHOW = {"table": report.show_table, "json": report.show_json}
 
 
 def main(arguments: list[str] | None = None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["reliability"]:  # no comparison of ours with theirs: a table of its own
+        return reliability.main(given[1:])
     parser = _parser()
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_args(given)
     if unknown := [name for name in asked.names if name not in BENCHMARKS]:
         parser.error(f"no benchmark {unknown[0]!r}; there is: {', '.join(BENCHMARKS)}")
     effort = QUICK if asked.quick else Effort()

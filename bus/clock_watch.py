@@ -10,7 +10,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bus.clock import measure_clock
+from msgspec.structs import replace
+
+from bus.clock import Steady, measure_clock
 from bus.connection import Bus
 from bus.errors import BusError
 from bus.messages import Clock
@@ -29,6 +31,8 @@ class ClockWatch:
     def __init__(self, bus: Bus, during_s: float = DURING_S) -> None:
         self._bus, self._during_s = bus, during_s
         self.samples: list[Clock] = []
+        self.steady = Steady()
+        """The clock that is measured: within a job it does not jump."""
         self.looked_s = -STALE_S
         """When the clock was asked for last, by the monotonic clock."""
 
@@ -40,7 +44,7 @@ class ClockWatch:
     async def look(self) -> bool:
         """Measure; False where no collector answers."""
         try:
-            measured = await measure_clock(self._bus)
+            measured = await measure_clock(self._bus, self.steady)
         except BusError:
             return False
         finally:
@@ -50,8 +54,17 @@ class ClockWatch:
             self.samples = [*self.samples[:-1:2], self.samples[-1]]
         return True
 
+    def rebase(self) -> None:
+        """Between jobs: where the machine's clock was set, all that was measured moves with it."""
+        moved_ns = self.steady.rebase()
+        self.samples = [
+            replace(one, offset_ns=one.offset_ns - moved_ns, at_ns=one.at_ns + moved_ns)
+            for one in self.samples
+        ]
+
     async def refresh(self) -> None:
         """Measure where nothing is known, or only of long ago."""
+        self.rebase()
         if not self.samples or time.monotonic() - self.looked_s > STALE_S:
             await self.look()
 
@@ -59,6 +72,7 @@ class ClockWatch:
     async def during_job(self) -> AsyncIterator[None]:
         """Follow the clock while a job runs; of what was measured before, keep the last two."""
         self.samples = self.samples[-2:]
+        self.rebase()
         following = asyncio.create_task(self._follow())
         try:
             yield

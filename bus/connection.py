@@ -30,6 +30,7 @@ from bus import subjects
 from bus.buckets import FULL_CODES, Bucket, Objects, patiently
 from bus.codec import decode, encode
 from bus.consumer import Consumer, Received, not_republished
+from bus.dead_letters import DeadLetters
 from bus.errors import (
     BusError,
     BusFullError,
@@ -288,11 +289,17 @@ class Bus:
         *,
         batch: int = 64,
         ack_wait_s: float = 30.0,
+        anew: bool = False,
     ) -> Consumer:
-        """Take messages from a stream as the durable consumer `durable`, a batch at a time."""
+        """Take messages from a stream as the durable consumer `durable`, a batch at a time.
+
+        anew: nobody else is this consumer; what one before us left unacknowledged comes at once.
+        """
         consumer = Consumer(self._client, self._js, stream, durable, handler, batch, self.counters)
         with mapped(stream):
-            await consumer.start(filters, ack_wait_s)
+            if anew:
+                await patiently(consumer.forget)
+            await patiently(lambda: consumer.start(filters, ack_wait_s))
         self._consumers.append(consumer)
         return consumer
 
@@ -305,6 +312,10 @@ class Bus:
         """A key-value bucket that `ensure` made."""
         with mapped(name):
             return Bucket(await self._js.key_value(name), name, self._client)
+
+    def dead_letters(self) -> DeadLetters:
+        """What no service could deal with."""
+        return DeadLetters(self._js)
 
     async def objects(self, store: str = subjects.OBJECTS) -> Objects:
         """An object store, for what is too large for a message: inputs for a week, or models."""

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
 from bus import subjects
 from bus.codec import decode
-from bus.errors import ProtocolError
+from bus.errors import MLModelScopeError, ProtocolError
 from bus.messages import Message
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ HEARTBEAT_S = 3.0
 SILENCE_S = 10.0
 """Silence, heartbeats included, after which the server has forgotten our pull: ask again."""
 MAX_REASON = 400
+MOST_DELIVERIES = 5
+"""A message on which the handler has failed so often is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Received:
     sequence: int
     deliveries: int
     _msg: Msg
+    _bury: Callable[[Msg, str], Awaitable[None]]
 
     async def ack(self) -> None:
         """Dealt with: never deliver it again."""
@@ -46,6 +50,10 @@ class Received:
     async def nak(self, delay_s: float = 0.0) -> None:
         """Not dealt with: deliver it again, after `delay_s`."""
         await self._msg.nak(delay=delay_s or None)
+
+    async def bury(self, reason: str) -> None:
+        """Nobody can deal with it: set it aside for people to look at. It is still to be acked."""
+        await self._bury(self._msg, reason)
 
     async def in_progress(self) -> None:
         """Being dealt with: do not give it to another yet."""
@@ -80,7 +88,15 @@ class Consumer:
         self._arrived: deque[Msg] = deque()
         self._wake = asyncio.Event()
         self._credit = 0
+        self._failed: set[int] = set()
         self._stopping = False
+
+    async def forget(self) -> None:
+        """Remove what the server remembers of a consumer of this name."""
+        try:
+            await self._js.delete_consumer(self._stream, self._durable)
+        except nats.js.errors.NotFoundError:
+            pass
 
     async def start(self, filters: list[str], ack_wait_s: float) -> None:
         """Create the consumer if it is not there, and begin."""
@@ -159,14 +175,34 @@ class Consumer:
         if self._credit == 0 and self._batch > 1:
             await self._pull()  # the next batch travels while this one is worked on
         received = [r for msg in msgs if (r := await self._read(msg)) is not None]
-        if not received:
-            return
+        # What has failed comes alone: one that nobody can deal with must not keep others back.
+        together = [one for one in received if one.sequence not in self._failed]
+        for batch in (together, *([one] for one in received if one.sequence in self._failed)):
+            if batch:
+                await self._handle(batch)
+
+    async def _handle(self, received: list[Received]) -> None:
         try:
             await self._handler(received)
-        except Exception:
+        except Exception as exc:
             log.exception("batch failed", extra={"durable": self._durable})
             self._counters["failed_batches"] += 1
-            for message in received:
+            await self._put_back(received, exc)
+        else:
+            self._failed.difference_update(one.sequence for one in received)
+
+    async def _put_back(self, received: list[Received], fault: Exception) -> None:
+        """Have them again in a moment; what has failed by itself again and again is set aside."""
+        for message in received:
+            # Ours are of what is not there now; any other fault is of the message, or of our code.
+            ours = isinstance(fault, MLModelScopeError)
+            if len(received) == 1 and not ours and message.deliveries >= MOST_DELIVERIES:
+                name = type(fault).__name__
+                await message.bury(f"failed {message.deliveries} times, last: {name}: {fault}")
+                await message.ack()
+                self._failed.discard(message.sequence)
+            else:
+                self._failed.add(message.sequence)
                 await message.nak(1.0)
 
     async def _read(self, msg: Msg) -> Received | None:
@@ -175,15 +211,26 @@ class Consumer:
             message = decode(msg.data)
         except ProtocolError as exc:
             await self._bury(msg, str(exc))
+            await msg.ack()
             return None
         meta = msg.metadata
         return Received(
-            msg.subject, message, msg.data, meta.sequence.stream, meta.num_delivered, msg
+            msg.subject,
+            message,
+            msg.data,
+            meta.sequence.stream,
+            meta.num_delivered,
+            msg,
+            self._bury,
         )
 
     async def _bury(self, msg: Msg, reason: str) -> None:
-        """A message that cannot be read never stops a stream: set it aside, say why, go on."""
+        """Set a message aside, with the reason; it never stops a stream."""
+        headers = {
+            "Mlms-Reason": " ".join(reason.split())[:MAX_REASON],
+            "Mlms-Consumer": self._durable,
+            # Two consumers of one stream may both fail on it, and each of them twice.
+            "Nats-Msg-Id": f"{self._stream}.{msg.metadata.sequence.stream}",
+        }
+        await self._js.publish(subjects.dead(msg.subject), msg.data, headers=headers)
         self._counters["dead_letters"] += 1
-        headers = {"Mlms-Reason": " ".join(reason.split())[:MAX_REASON]}
-        await self._client.publish(subjects.dead(msg.subject), msg.data, headers=headers)
-        await msg.ack()

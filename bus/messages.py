@@ -1093,7 +1093,8 @@ class JobFinished(Fact, frozen=True, kw_only=True):
 class JobFailed(Fact, frozen=True, kw_only=True):
     """The job ended without a result.
 
-    kind: input, asset, framework, container, environment, worker_died, out_of_memory, timeout …
+    kind: input, asset, framework, container, environment, worker_died, out_of_memory, disk_full,
+    timeout …
     """
 
     kind: str

@@ -75,6 +75,7 @@ def _node(node_id: str) -> Permissions:
             *(f"{JS}.STREAM.MSG.GET.KV_{name}" for name in BUCKETS),
             *(f"{JS}.DIRECT.GET.KV_{name}.>" for name in BUCKETS),
             f"{JS}.CONSUMER.CREATE.{s.JOBS_STREAM}.{consumer}.{s.job(node_id)}",
+            f"{JS}.CONSUMER.DELETE.{s.JOBS_STREAM}.{consumer}",
             f"{JS}.CONSUMER.MSG.NEXT.{s.JOBS_STREAM}.{consumer}",
             f"$JS.ACK.{s.JOBS_STREAM}.{consumer}.>",
             s.fact(node_id, ANY, ANY, ANY),

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 BATCH = 64
+ACK_WAIT_S = 10.0
+"""After so long, what a collector that died had in its hands is given to another."""
 LOOK_S = 5.0
 HOUR_S = 3_600.0
 DAY_NS = 86_400 * 1_000_000_000
@@ -131,7 +133,10 @@ class Collector(Service):
             for one in received:
                 await one.ack()
 
-        self._consumers.append(await self._bus.consume(stream, durable, filters, take, batch=BATCH))
+        consumer = await self._bus.consume(
+            stream, durable, filters, take, batch=BATCH, ack_wait_s=ACK_WAIT_S
+        )
+        self._consumers.append(consumer)
 
     async def _patiently(
         self, received: list[Received], write: Callable[[list[Received]], Awaitable[None]]
@@ -152,10 +157,15 @@ class Collector(Service):
                 for one in received:
                     await one.in_progress()
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            except StoreError:
+            except StoreError as exc:
+                if len(received) > 1:  # one of them may be at fault: the others are to be stored
+                    for one in received:
+                        await self._patiently([one], write)
+                    return
                 # What the database refuses today it refuses tomorrow: it must not stop a stream.
-                self.counters["refused"] += len(received)
-                log.exception("a batch could not be stored whole and is not tried again")
+                self.counters["refused"] += 1
+                log.warning("refused", extra={"subject": received[0].subject, "error": str(exc)})
+                await received[0].bury(str(exc))
                 return
 
     async def _look(self) -> None:

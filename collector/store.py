@@ -29,6 +29,7 @@ Update = tuple[Document, Document, bool]
 
 DUPLICATE_KEY = 11000
 SERVER_WAIT_MS = 2_000
+SOCKET_WAIT_MS = 30_000
 FORGOTTEN_S = 8 * 86_400
 """How long a deleted evaluation stays forgotten: longer than the streams keep anything."""
 
@@ -52,6 +53,19 @@ GONE = (
     pymongo.errors.WTimeoutError,
     pymongo.errors.WaitQueueTimeoutError,
 )
+PASSING = {
+    14031,  # OutOfDiskSpace: somebody will make room
+    10107,  # NotWritablePrimary, and more of a member that steps down or shuts down
+    13435,
+    11600,
+    11602,
+    91,
+    189,
+    64,  # WriteConcernFailed
+    100,  # UnsatisfiableWriteConcern: too few members are up
+    262,  # ExceededTimeLimit
+}
+"""Codes of refusals that say nothing about what was to be written."""
 
 
 class StoreAwayError(StoreError):
@@ -69,6 +83,8 @@ class Store:
                 w="majority",
                 journal=True,
                 serverSelectionTimeoutMS=SERVER_WAIT_MS,
+                # A database that is cut off answers nothing: without this a write waits for ever.
+                socketTimeoutMS=SOCKET_WAIT_MS,
                 # One connection to watch a server by, not two: closing while the second is
                 # being made leaves its socket open (pymongo 4.20). A failed call looks at once.
                 serverMonitoringMode="poll",
@@ -223,7 +239,16 @@ def mapped(url: str) -> Iterator[None]:
             f"MongoDB at {where} does not answer ({_first_words(exc)}): is mongod running there?"
         ) from exc
     except (pymongo.errors.PyMongoError, BSONError, OverflowError) as exc:
+        if _codes(exc) & PASSING:
+            raise StoreAwayError(f"MongoDB at {where} cannot now: {_first_words(exc)}") from exc
         raise StoreError(f"MongoDB at {where} refused: {_first_words(exc)}") from exc
+
+
+def _codes(exc: Exception) -> set[int]:
+    """The codes of an error, and of each fault of a bulk write."""
+    details = exc.details if isinstance(exc, pymongo.errors.BulkWriteError) else None
+    faults = [fault.get("code") for fault in (details or {}).get("writeErrors", [])]
+    return {code for code in (getattr(exc, "code", None), *faults) if isinstance(code, int)}
 
 
 def _plain(value: Any) -> Any:

@@ -62,6 +62,8 @@ from manifests.zoo import Zoo, zoo_folder
 Q = TypeVar("Q", bound=Message)
 log = logging.getLogger(__name__)
 
+ACK_WAIT_S = 10.0
+"""After so long, what a coordinator that died had in its hands is given to another."""
 APPLICATION = LEVELS.index("application")
 PAGE_BYTES = 2 * 1024 * 1024
 
@@ -150,7 +152,11 @@ class Coordinator(Service):
         # After serve(): its round trip tells that the server has our subscriptions by now.
         kinds = [subjects.facts_of_kind(kind.__name__) for kind in (JobFinished, JobFailed)]
         self._facts = await self._bus.consume(
-            subjects.FACTS_STREAM, subjects.COORDINATOR_FACTS, kinds, self._heard
+            subjects.FACTS_STREAM,
+            subjects.COORDINATOR_FACTS,
+            kinds,
+            self._heard,
+            ack_wait_s=ACK_WAIT_S,
         )
         self._releasing.start()
         self._sweeper = asyncio.create_task(self._keep_sweeping())

@@ -36,7 +36,7 @@ from coordinator.placement import Choice
 OPEN = frozenset({"queued", "running"})
 """The states of a job that has not ended."""
 
-RETRIED = frozenset({"node_lost", "worker_died"})
+RETRIED = frozenset({"node_lost", "worker_died", "disk_full"})
 """Kinds of failure that say nothing about the model: another attempt may well succeed."""
 
 DATASET = "dataset"

@@ -18,7 +18,9 @@ from bus import subjects
 from bus.clock_watch import ClockWatch
 from bus.codec import decode, decode_as
 from bus.connection import Bus
+from bus.dead_letters import DeadLetters
 from bus.errors import (
+    ForbiddenError,
     InputError,
     NoAnswerError,
     NotStoredError,
@@ -87,6 +89,8 @@ if TYPE_CHECKING:
 
 MEASURING_S = 400.0
 """What measuring a machine's ceilings may take."""
+ANSWER_S = 5.0
+"""How long a coordinator may take to accept an evaluation, before another is asked."""
 
 
 NOBODY_YET = ("no_nodes", "nothing_fits")
@@ -273,9 +277,7 @@ class Client:
         """Ask, and until then again as long as no node fits: one may be on its way."""
         pause_s = 0.25
         while True:
-            reply = await self._bus.request(
-                subjects.EVALUATE, request, Accepted, Refused, timeout_s=10.0
-            )
+            reply = await self._ask_for(request)
             left_s = until_s - time.monotonic()
             if isinstance(reply, Accepted) or reply.kind not in NOBODY_YET or left_s <= 0:
                 return reply
@@ -286,6 +288,21 @@ class Client:
         """What waits and runs: of one evaluation, of your own, or of all."""
         request = ListQueue(evaluation_id=evaluation_id, user=self.user, mine=mine)
         return await self._bus.request(subjects.QUEUE, request, Queue)
+
+    async def _ask_for(self, request: Evaluate) -> Accepted | Refused:
+        """The answer of any coordinator: one that dies with a request in its hands gives none.
+
+        Asking again is harmless, because the evaluation's id says that it is the same.
+        """
+        for last in (False, False, True):
+            try:
+                return await self._bus.request(
+                    subjects.EVALUATE, request, Accepted, Refused, timeout_s=ANSWER_S
+                )
+            except NoAnswerError as exc:
+                if last or not exc.timeout_s:
+                    raise
+        raise AssertionError("the last one returns or raises")
 
     async def fits(self, model: str | Manifest = "", wanted: Wanted | None = None) -> Fitting:
         """Which nodes would run this, the first choice first, and why the others would not.
@@ -554,6 +571,14 @@ class Client:
             raise not_stored(reply)
         return reply
 
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Messages that no service could deal with: of everybody's, so not for everybody."""
+        if self._identity.seed and self._identity.role != "service":
+            text = "dead letters are shown to who has the services' credentials"
+            raise ForbiddenError(f"{text}: these are {self.user}'s")
+        return self._bus.dead_letters()
+
     async def delete(self, evaluation_id: str) -> None:
         """Forget an evaluation and everything stored of it."""
         request = Delete(evaluation_id=evaluation_id, user=self.user)
@@ -568,8 +593,8 @@ def _identity(user: str, credentials: str | Path) -> Identity:
     if not credentials:
         return Identity(user=subjects.token(given or os.environ.get("USER", ANONYMOUS)))
     identity = read_identity(credentials)
-    if identity.role != "client":
-        raise InputError(f"{credentials} belongs to a {identity.role}: expected a client's")
+    if identity.role == "node":
+        raise InputError(f"{credentials} belongs to a node: expected a client's")
     if user and user != identity.user:
         raise InputError(f"{credentials} is {identity.user}'s, and the user is {user}")
     return identity

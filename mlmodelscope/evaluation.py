@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 SILENCE_S = 2.0
 """After so long without a fact, ask the stream whether one was missed."""
 CATCH_UPS = 3
+LEADERLESS_S = 20.0
+"""How long the end of an evaluation waits for a stream that cannot be read."""
 MARGIN_S = 60.0
 """Beyond the timeouts of all attempts, how long to wait for the coordinators' last word."""
 
@@ -201,10 +203,10 @@ class Evaluation:
                 self._facts[key] = message
                 self._fresh.put_nowait(message)
 
-    async def _catch_up(self) -> None:
-        """What was said while we were not connected lies in the stream."""
+    async def _catch_up(self) -> bool:
+        """What was said while we were not connected lies in the stream; whether it was read."""
         if not self._bus.connected:
-            return
+            return False
         name, user = self.evaluation_id, self._request.user
         first = 0
         try:
@@ -215,9 +217,9 @@ class Evaluation:
                     self._hear(decode(data))
                 first = page.next_first
                 if not first:
-                    return
+                    return True
         except BusError:
-            return  # a cluster without a leader, say: asked again, until the deadline
+            return False  # a cluster without a leader, say: asked again, until the deadline
 
     async def _place(self) -> Queue | None:
         """Where its jobs wait for their turn, if they do: that is no silence."""
@@ -231,10 +233,14 @@ class Evaluation:
         def heard(job_id: str, attempt: int) -> int:
             return sum(1 for job, tried, _ in self._facts if (job, tried) == (job_id, attempt))
 
-        for _ in range(CATCH_UPS):
-            if all(heard(job.job_id, job.attempt) >= job.facts for job in end.jobs):
+        tries, until_s = CATCH_UPS, time.monotonic() + LEADERLESS_S
+        while tries and any(heard(job.job_id, job.attempt) < job.facts for job in end.jobs):
+            if await self._catch_up():
+                tries -= 1
+            elif time.monotonic() > until_s:
                 break
-            await self._catch_up()
+            else:
+                await asyncio.sleep(0.25)
         if self._own.records("application"):
             await self._watch.at_the_end()
         await self._own.end(self._bus)

@@ -56,7 +56,9 @@ async def system(
             if role != "node" or not storage.credentials:
                 await bus.ensure(storage.replicas)
             own = service.settings_from(settings, env, **given)
-            return await stack.enter_async_context(service.serving(kind(bus, own), status))
+            made = kind(bus, own)
+            bus.counters = made.counters  # what the connection counts is the service's to show
+            return await stack.enter_async_context(service.serving(made, status))
 
         beginnings = [asyncio.create_task(begin(role)) for role in roles]
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,9 @@ from bus.errors import BusError, InputError, MLModelScopeError, NoAnswerError, R
 from bus.messages import (
     Close,
     Done,
+    ListNodes,
     Message,
+    Nodes,
     Open,
     Opened,
     Predict,
@@ -27,6 +30,9 @@ from mlmodelscope.inputs import gather_inputs
 MARGIN_S = 5.0
 """Beyond a request's own timeout, which the node keeps: it answers `busy` by then."""
 COORDINATORS_MARGIN_S = 10.0
+
+FIRST_LOOK_S, LAST_LOOK_S = 2.0, 10.0
+"""How long to wait for a node's answer before asking whether it lives; then twice as long …"""
 
 A = TypeVar("A", bound=Message)
 B = TypeVar("B", bound=Message)
@@ -110,10 +116,26 @@ class WarmModel:
     async def _tell(
         self, subject: str, request: Message, one: type[A], other: type[B], timeout_s: float
     ) -> A | B:
+        asking = asyncio.create_task(
+            self._bus.request(subject, request, one, other, timeout_s=timeout_s + MARGIN_S)
+        )
+        pause_s = FIRST_LOOK_S
         try:
-            return await self._bus.request(
-                subject, request, one, other, timeout_s=timeout_s + MARGIN_S
-            )
+            while not (await asyncio.wait([asking], timeout=pause_s))[0]:
+                if not await self._is_alive():
+                    raise NoAnswerError(subject, 0.0)
+                pause_s = min(2 * pause_s, LAST_LOOK_S)
+            return asking.result()
         except NoAnswerError as exc:
             hint = f"node {self.opened.node_id}, which held the model, is gone: open it again"
             raise NoAnswerError(subject, exc.timeout_s, hint) from exc
+        finally:
+            asking.cancel()
+
+    async def _is_alive(self) -> bool:
+        """Whether the node lives, as far as anybody says: it may have died with a request."""
+        try:
+            answer = await self._bus.request(subjects.NODES, ListNodes(), Nodes, timeout_s=2.0)
+        except BusError:
+            return True
+        return any(seen.node.node_id == self.opened.node_id for seen in answer.nodes)

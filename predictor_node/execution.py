@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import secrets
@@ -41,9 +42,9 @@ from bus.messages import (
 )
 from bus.readers import readers_of
 from predictor_node.assets import Assets
+from predictor_node.conditions import conditions
 from predictor_node.container_files import files_of, stage
 from predictor_node.container_settings import in_effect, none_meant, without
-from predictor_node.conditions import conditions
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.downloads import Told
 from predictor_node.experience import Measured
@@ -63,6 +64,7 @@ log = logging.getLogger(__name__)
 APPLICATION = LEVELS.index("application")
 UNSAID = {*LEVELS, "containers"}
 """What a node lacks, and a result need not repeat: the job speaks for itself."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 GRACE_S = 0.5
 """A worker that ignores a cancel for so long is killed."""
 
@@ -98,9 +100,9 @@ class Execution:
 
     async def run(self, node: NodeAnnounced) -> bool:
         """Run the job to its end, whatever that is, and tell it; whether it finished."""
-        self._started_ns = time.time_ns()
+        self._started_ns = self._teller.now_ns()
         self._root = self._next_id()
-        self._note("queue", self._job.submitted_ns, self._started_ns)
+        self._note("queue", self._teller.at_node(self._job.submitted_ns), self._started_ns)
         self._task = asyncio.create_task(self._measure(node))
         try:
             await asyncio.wait_for(asyncio.shield(self._task), self._job.timeout_s)
@@ -113,8 +115,13 @@ class Execution:
             await self._fail(stopped.kind, str(stopped))
         except MLModelScopeError as exc:
             cause: MLModelScopeError = self._stopped or exc
-            await self._fail(cause.kind, str(cause), getattr(exc, "detail", ""))
+            kind = "disk_full" if cause is exc and no_room(exc) else cause.kind
+            await self._fail(kind, str(cause), getattr(exc, "detail", ""))
         except Exception as exc:
+            if no_room(exc):
+                text = f"the disk of node {self._job.node_id} is full ({exc}): make room there"
+                await self._fail("disk_full", text)
+                return False
             # The one place where a fault of our own ends: it costs one job, and says so.
             log.exception("job failed", extra={"job_id": self._job.job_id})
             await self._fail("internal", f"{type(exc).__name__}: {exc}", traceback.format_exc())
@@ -125,6 +132,11 @@ class Execution:
                 await self._hired.kill()  # what it still says would be taken for the next job's
             shutil.rmtree(self._folder, ignore_errors=True)
         return self._finished
+
+    async def leave(self, text: str) -> None:
+        """The node is to end: so is the attempt, and soon, even if no bus is there to be told."""
+        self._teller.hurry()
+        await self.stop("node_lost", text)
 
     async def stop(self, kind: str, text: str) -> None:
         """End the attempt: ask the worker, and kill it if it does not listen."""
@@ -435,11 +447,11 @@ class Execution:
 
     @contextmanager
     def _noted(self, name: str, **tags: str):  # type: ignore[no-untyped-def]
-        began_ns = time.time_ns()
+        began_ns = self._teller.now_ns()
         try:
             yield
         finally:
-            self._note(name, began_ns, time.time_ns(), self._root, **tags)
+            self._note(name, began_ns, self._teller.now_ns(), self._root, **tags)
 
     def _note(
         self, name: str, start_ns: int, end_ns: int, parent: int | None = None, **tags: str
@@ -467,12 +479,21 @@ class Execution:
                 level=APPLICATION,
                 name="job",
                 start_ns=self._started_ns,
-                duration_ns=time.time_ns() - self._started_ns,
+                duration_ns=self._teller.now_ns() - self._started_ns,
                 thread=os.getpid(),
                 tags={"job_id": self._job.job_id, "attempt": self._job.attempt},
             )
             await self._teller.spans_made("node", [root, *self._spans])
         self._spans = []
+
+
+def no_room(exc: BaseException | None) -> bool:
+    """Whether an error, or what led to it, is a disk without room: another node may have some."""
+    while exc is not None:
+        if isinstance(exc, OSError) and exc.errno in NO_ROOM:
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 class WorkerFailed(AssetError):

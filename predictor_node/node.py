@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ HEARTBEAT_S = 2.0
 REANNOUNCE_S = 600.0
 CLOCK_S = 60.0
 ACK_WAIT_S = 30.0
+BEGUN = 1000
+"""More than can be delivered again: what a job's queue holds unacknowledged is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +167,8 @@ class Node(Service):
         self._spill = Spill(self._folder / "spill", spill_bytes, self.counters)
         self._execution: Execution | None = None
         self._job: Job | None = None
+        self._begun: deque[tuple[str, int]] = deque(maxlen=BEGUN)
+        """Attempts that this life has begun: none of them is begun twice."""
         self._announced: NodeAnnounced | None = None
         self._stopping = False
 
@@ -235,13 +240,14 @@ class Node(Service):
             self._take,
             batch=1,
             ack_wait_s=ACK_WAIT_S,
+            anew=True,  # a life before this one may have died with a job in its hands
         )
 
     async def stop(self) -> None:
         """Give up the job in hand (it is placed again), end the workers, say goodbye."""
         self._stopping = True
         if self._execution:
-            await self._execution.stop("node_lost", f"the node {self.node_id} was stopped")
+            await self._execution.leave(f"the node {self.node_id} was stopped")
         if self._announced is None:
             return
         await self._warm.stop()
@@ -345,6 +351,7 @@ class Node(Service):
     async def _look_at_clock(self) -> None:
         """How far we are from the collector's clock; unmeasured while there is none."""
         self._clock_s = time.monotonic()
+        self._watched.rebase()
         if not await self._watched.look():
             self._clock_s -= CLOCK_S - HEARTBEAT_S  # try again soon
         elif self._announced is not None:
@@ -355,7 +362,11 @@ class Node(Service):
 
     async def _take(self, batch: list[Received]) -> None:
         for received in batch:
-            if self._stopping or not isinstance(received.message, Job):
+            if not isinstance(received.message, Job):
+                await received.bury(f"expected Job, got {type(received.message).__name__}")
+                await received.ack()
+                continue
+            if self._stopping:
                 await received.nak()
                 continue
             keeping = asyncio.create_task(_keep(received))
@@ -382,6 +393,7 @@ class Node(Service):
             self.counters["stale_jobs"] += 1
             return
         self.counters["jobs"] += 1
+        self._begun.append((job.job_id, job.attempt))
         self._job = job
         if self._watched.latest.error_ns < 0:
             await self._look_at_clock()  # there was no collector yet when we looked last
@@ -422,8 +434,13 @@ class Node(Service):
         return False
 
     def _ours(self, record: JobRecord, job: Job) -> bool:
-        mine = record.node_id == self.node_id and record.attempt == job.attempt
-        return mine and record.state == "queued"
+        if (record.node_id, record.attempt) != (self.node_id, job.attempt):
+            return False
+        if record.state == "queued":
+            return True
+        # The bus may have fallen between our claim and the word of it: then it is ours, and idle.
+        claimed = record.state == "running" and record.incarnation == self.incarnation
+        return claimed and (job.job_id, job.attempt) not in self._begun
 
     async def _watch(self, job: Job, execution: Execution) -> Subscription:
         """Hear the job's own key: whoever moves it on meanwhile takes it from us."""

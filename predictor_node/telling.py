@@ -30,8 +30,11 @@ F = TypeVar("F", bound=Fact)
 log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
+FACT_PATIENCE_S = 900.0
+"""An attempt whose end is never told would be waited for until its client gives up."""
 PATIENCE_S = 60.0
-"""How long a fact is told again while the bus is away; a batch too where nothing can be spilled."""
+"""How long a batch is told again where nothing can be spilled."""
+HURRIED_S = 3.0
 SPILL_PATIENCE_S = 2.0
 """How long a job waits at its end for what it has spilled to be sent."""
 
@@ -66,6 +69,8 @@ class Teller:
         self._untold = 0
         self._told_spans = 0
         self.most_spans = MOST_SPANS
+        self.patience_s = FACT_PATIENCE_S
+        """How long a fact is told again while the bus is away: shorter, once the node is to end."""
         self._metrics = 0
         self.batches: dict[str, int] = {}
         self.emitted: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -93,6 +98,14 @@ class Teller:
         """Where the bus is."""
         return self._bus.url
 
+    def now_ns(self) -> int:
+        """The time of the attempt: a clock that is set in the middle of it does not move it."""
+        return self._watch.steady.now_ns()
+
+    def at_node(self, reference_ns: int) -> int:
+        """A time of the reference's clock as this node's, as far as its offset is known."""
+        return reference_ns - self._watch.latest.offset_ns
+
     async def tell(self, of: type[F], /, **fields: Any) -> F:
         """Tell a fact; return it. It is on its way in order; `settle` waits for the rest."""
         job = self._job
@@ -102,7 +115,7 @@ class Teller:
             attempt=job.attempt,
             node_id=job.node_id,
             sequence=self._sequence,
-            at_ns=time.time_ns(),
+            at_ns=self.now_ns(),
             **fields,
         )
         self._sequence += 1
@@ -195,6 +208,10 @@ class Teller:
         if self._untold:
             log.warning("not everything could be told", extra={"job_id": self._job.job_id})
 
+    def hurry(self) -> None:
+        """The node is to end: what cannot be told within moments never will be."""
+        self.patience_s = HURRIED_S
+
     async def measure_clock(self) -> None:
         """Before a long job's last words: how far the clock has moved since it began."""
         await self._watch.at_the_end()
@@ -219,7 +236,7 @@ class Teller:
     async def _confirm(
         self, sent: asyncio.Future[None] | None, subject: str, message: Message, dedupe: str
     ) -> bool:
-        deadline_s = time.monotonic() + PATIENCE_S
+        began_s = time.monotonic()
         while True:
             try:
                 if sent is None:
@@ -231,7 +248,10 @@ class Teller:
                 sent = None
                 if self._spill is not None and not isinstance(message, Fact):
                     return self._put_aside(subject, message, dedupe)
-                if time.monotonic() > deadline_s:
+                patience_s = min(
+                    self.patience_s, FACT_PATIENCE_S if isinstance(message, Fact) else PATIENCE_S
+                )
+                if time.monotonic() - began_s > patience_s:
                     self._give_up(message)
                     log.error("given up", extra={"subject": subject, "error": str(exc)})
                     return False

@@ -47,7 +47,13 @@ FRAMEWORKS = {
 }
 PROFILERS = {"library": {"torch"}}  # which is told to let its libraries speak
 HOMES = {
-    "nats": {"bus/connection.py", "bus/consumer.py", "bus/buckets.py", "bus/topology.py"},
+    "nats": {
+        "bus/connection.py",
+        "bus/consumer.py",
+        "bus/buckets.py",
+        "bus/dead_letters.py",
+        "bus/topology.py",
+    },
     "msgpack": {"predictor_node/process.py", f"{WORKER}/frames.py", f"{WORKER}/trace.py"},
     "zstandard": {"bus/codec.py"},
     "docker": {"predictor_node/containers.py"},
@@ -85,6 +91,7 @@ HOMES = {
         "mlmodelscope/on_nodes.py",
         "mlmodelscope/cli_compare.py",
         "mlmodelscope/cli_pitfall.py",
+        "mlmodelscope/cli_dead.py",
         "mlmodelscope/cli_services.py",
         "mlmodelscope/cli_timelines.py",
         "mlmodelscope/where.py",

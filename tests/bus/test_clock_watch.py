@@ -67,3 +67,22 @@ async def test_without_a_collector_nothing_is_measured(bus: Bus) -> None:
     watch = ClockWatch(bus)
     assert not await watch.look()
     assert watch.latest.error_ns == -1
+
+
+async def test_a_clock_that_is_set_moves_nothing_within_a_job(
+    fast: Fast, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's clock goes an hour on: what was measured of it follows once the job is over."""
+    watch, hour_ns, real = ClockWatch(bus), 3_600 * 10**9, time.time_ns
+    assert await watch.look()
+    before, at_ns = watch.latest, watch.steady.now_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: real() + hour_ns)
+    assert 0 <= watch.steady.now_ns() - at_ns < 10**9
+    assert watch.latest == before
+    watch.rebase()
+    slack_ns = 10**6  # two looks at two clocks are never at the same instant
+    assert abs(watch.steady.now_ns() - time.time_ns()) < slack_ns
+    after = watch.latest
+    assert abs(after.offset_ns - (before.offset_ns - hour_ns)) < slack_ns
+    assert abs(after.at_ns - (before.at_ns + hour_ns)) < slack_ns
+    assert (after.error_ns, after.reference) == (before.error_ns, before.reference)

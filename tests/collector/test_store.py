@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from bus.errors import StoreError
-from collector.store import Store, StoreAwayError
+from collector.store import Store, StoreAwayError, mapped
 
 
 @pytest.fixture
@@ -65,3 +66,20 @@ async def test_no_database_there(unused_tcp_port: int) -> None:
         await away.count("facts", {})
     assert "secret" not in str(caught.value)
     await away.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (14031, StoreAwayError),  # OutOfDiskSpace
+        (189, StoreAwayError),  # PrimarySteppedDown
+        (121, StoreError),  # DocumentValidationFailure
+    ],
+)
+def test_what_passes_is_told_from_what_stays(code: int, kind: type[StoreError]) -> None:
+    """MongoDB's own codes: src/mongo/base/error_codes.yml."""
+    bulk = {"writeErrors": [{"code": code, "errmsg": "no"}], "writeConcernErrors": []}
+    for exc in (OperationFailure("no", code), BulkWriteError(bulk)):
+        with pytest.raises(StoreError) as caught, mapped("mongodb://h"):
+            raise exc
+        assert type(caught.value) is kind

@@ -76,6 +76,14 @@ def running(secured: Secured, make_fleet: Any, monkeypatch: pytest.MonkeyPatch) 
     return secured
 
 
+async def test_dead_letters_are_for_services(running: Secured) -> None:
+    async with running.client("services") as scope:
+        assert await scope.dead_letters.all() == []
+    async with running.client("ann") as scope:
+        with pytest.raises(ForbiddenError, match="services' credentials: these are ann's"):
+            await scope.dead_letters.all()
+
+
 async def test_work_gets_done_and_what_is_private_stays_so(running: Secured) -> None:
     (digits,) = [
         m for m in shipped() if m.name == "MNIST-CNN" and m.framework.name == "onnxruntime"
