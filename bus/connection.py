@@ -280,6 +280,15 @@ class Bus:
         with mapped(subject):
             return Subscription(await self._client.subscribe(subject, cb=heard))
 
+    async def wake_on(self, subject: str, wake: Callable[[], None]) -> Subscription:
+        """Call `wake` whenever something is said on `subject`, whatever it is: a deletion, too."""
+
+        async def heard(_: Msg) -> None:
+            wake()
+
+        with mapped(subject):
+            return Subscription(await self._client.subscribe(subject, cb=heard))
+
     async def consume(
         self,
         stream: str,

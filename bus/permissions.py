@@ -71,6 +71,7 @@ def _node(node_id: str) -> Permissions:
             s.key_change(s.JOBS_BUCKET, "*"),
             s.key_change(s.RAN_BUCKET, node_id),
             s.key_change(s.LEASES_BUCKET, "*.*"),  # of a machine's device, whichever it is
+            s.key_change(s.LEASES_BUCKET, "*.*.wanted"),
             *(f"{JS}.STREAM.INFO.KV_{name}" for name in BUCKETS),
             *(f"{JS}.STREAM.MSG.GET.KV_{name}" for name in BUCKETS),
             *(f"{JS}.DIRECT.GET.KV_{name}.>" for name in BUCKETS),
@@ -90,6 +91,7 @@ def _node(node_id: str) -> Permissions:
             f"{inbox_of(node_id)}.>",
             f"{s.ROOT}.node.{node_id}.>",
             s.key_change(s.JOBS_BUCKET, "*"),
+            s.key_change(s.LEASES_BUCKET, "*.*"),
             f"{MICRO}.>",
         ),
         replies=True,

@@ -21,8 +21,10 @@ from bus.messages import DeviceHeld
 log = logging.getLogger(__name__)
 
 RENEW_S = 2.0
-LOOK_AGAIN_S = (0.02, 0.25)
-"""The first and the longest pause between two looks at a lease that somebody holds."""
+LOOK_AGAIN_S = 1.0
+"""A lease that is given back is heard of; one that expires is not."""
+YIELD_S = 0.05
+"""Whoever had it last lets one who waits go first: this is longer than that one's hearing of it."""
 
 
 class Leases:
@@ -33,11 +35,14 @@ class Leases:
     ) -> None:
         self._machine, self._node_id, self._incarnation = me
         self._counters, self._stopping = counters, stopping
+        self._bus: Bus | None = None
         self._bucket: Bucket | None = None
+        self._wanted: set[str] = set()
         self._holding: dict[str, int] = {}
 
     async def start(self, bus: Bus) -> None:
         """Know where leases are kept."""
+        self._bus = bus
         self._bucket = await bus.bucket(subjects.LEASES_BUCKET)
 
     @asynccontextmanager
@@ -60,21 +65,51 @@ class Leases:
 
     async def _take(self, key: str, value: DeviceHeld) -> bool:
         """Wait until nobody has it, then have it."""
-        assert self._bucket is not None
-        pause_s, longest_s = LOOK_AGAIN_S
-        while not self._stopping():
-            try:
-                self._holding[key] = await self._bucket.create(key, value)
-                return True
-            except StaleError:
-                if await self._take_over(key, value):
+        assert self._bus is not None
+        if key in self._wanted:
+            await asyncio.sleep(YIELD_S)
+        if self._stopping():
+            return False
+        if await self._try(key, value):
+            return True
+        changed = asyncio.Event()
+        hearing = await self._bus.wake_on(
+            subjects.key_change(subjects.LEASES_BUCKET, key), changed.set
+        )
+        try:
+            while not self._stopping():
+                changed.clear()
+                if await self._try(key, value):
                     return True
-            except BusError as exc:
-                log.info("lease not asked for", extra={"key": key, "error": str(exc)})
-            self._counters["lease_waits"] += 1
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, longest_s)
-        return False
+                self._counters["lease_waits"] += 1
+                await self._say_wanted(key, value)
+                try:
+                    await asyncio.wait_for(changed.wait(), LOOK_AGAIN_S)
+                except TimeoutError:
+                    pass
+            return False
+        finally:
+            await hearing.stop()
+
+    async def _try(self, key: str, value: DeviceHeld) -> bool:
+        """Have it, if nobody does."""
+        assert self._bucket is not None
+        try:
+            self._holding[key] = await self._bucket.create(key, value)
+            return True
+        except StaleError:
+            return await self._take_over(key, value)
+        except BusError as exc:
+            log.info("lease not asked for", extra={"key": key, "error": str(exc)})
+            return False
+
+    async def _say_wanted(self, key: str, value: DeviceHeld) -> None:
+        """Let whoever has it know that somebody waits; it expires by itself."""
+        assert self._bucket is not None
+        try:
+            await self._bucket.put(f"{key}.wanted", value)
+        except BusError as exc:
+            log.info("wish not told", extra={"key": key, "error": str(exc)})
 
     async def _take_over(self, key: str, value: DeviceHeld) -> bool:
         """What a former life of this very node held is ours."""
@@ -116,5 +151,9 @@ class Leases:
             return
         try:
             await self._bucket.delete(key, revision)
+            wish = await self._bucket.get(f"{key}.wanted")
+            self._wanted.discard(key)
+            if wish is not None and getattr(wish[0], "node_id", "") != self._node_id:
+                self._wanted.add(key)
         except BusError as exc:
             log.info("lease will expire by itself", extra={"key": key, "error": str(exc)})

@@ -42,6 +42,22 @@ async def test_two_nodes_of_one_machine_take_turns(bus: Bus) -> None:
         pass  # another machine, and another device: nobody waits
 
 
+async def test_nobody_waits_long_behind_one_who_always_has_work(bus: Bus) -> None:
+    """Two nodes with work without end share the device about evenly."""
+    turns: Counter[str] = Counter()
+    until_s = time.monotonic() + 3.0
+
+    async def work(name: str) -> None:
+        leases = await of_node(bus, name)
+        while time.monotonic() < until_s:
+            async with leases.held("cpu", "j"):
+                turns[name] += 1
+                await asyncio.sleep(0.02)
+
+    await asyncio.gather(work("a"), work("b"))
+    assert min(turns.values()) > 0.25 * sum(turns.values()) > 2, turns
+
+
 async def test_a_dead_nodes_device_is_free_after_its_heartbeat(bus: Bus) -> None:
     """Its lease expires: what that leaves in the bucket stands in nobody's way."""
     bucket = await bus.bucket(subjects.LEASES_BUCKET)
