@@ -39,7 +39,7 @@ function table(rows) {
   wide.className = "wide";
   wide.append(made);
   const head = made.createTHead().insertRow(), body = made.createTBody();
-  let by = 4, down = true;
+  let by = 4, down = true, most = 15;
   const draw = () => {
     const of = COLUMNS[by][1];
     rows.sort((a, b) => {
@@ -47,7 +47,7 @@ function table(rows) {
       return (x < y ? -1 : x > y ? 1 : a.index - b.index) * (down ? -1 : 1);
     });
     body.replaceChildren();
-    for (const row of rows.slice(0, 200)) {
+    for (const row of rows.slice(0, most)) {
       const line = body.insertRow();
       for (const [, get, number, show] of COLUMNS) cell(line, show ? show(get(row)) : get(row), number);
     }
@@ -67,6 +67,18 @@ function table(rows) {
     head.append(th);
   });
   draw();
+  if (rows.length > most) {
+    const all = document.createElement("button");
+    all.type = "button";
+    all.className = "plain";
+    all.textContent = `All ${rows.length} layers`;
+    all.addEventListener("click", () => {
+      most = rows.length;
+      draw();
+      all.remove();
+    });
+    wide.append(all);
+  }
   return wide;
 }
 
@@ -82,7 +94,7 @@ async function layers(box) {
     const rows = await get(`/api/v1/evaluations/${box.dataset.layers}/layers?limit=1000`);
     const note = document.createElement("p");
     note.className = "quiet";
-    note.textContent = rows.length ? `${rows.length} layers, of a run of their own${rows.length > 200 ? "; 200 of them are shown" : ""}` : "No layers were told.";
+    note.textContent = rows.length ? `${rows.length} layers, of a run of their own` : "No layers were told.";
     box.replaceChildren(note, ...(rows.length ? [byType(rows), table(rows)] : []));
   } catch (problem) {
     box.textContent = `No layers: ${problem.message}`;
