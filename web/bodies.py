@@ -6,12 +6,19 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
+from analysis import formats
 from bus.messages import Level, Manifest, NodeSeen
 
 EvaluationId = r"^([0-9a-f]{4,32}|last)$"
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-Name = Annotated[str, Meta(max_length=300)]
+PLAIN = r"^[^\x00-\x1f\x7f]*$"
+"""No control characters: no name has them, and MongoDB refuses some."""
+Name = Annotated[str, Meta(pattern=PLAIN, max_length=300)]
 Address = Annotated[str, Meta(pattern=r"^(https?|package)://\S+$", max_length=2000)]
+MaxSize = Annotated[
+    str, Meta(pattern=r"^(\d{1,15}(\.\d{1,15})? ?([kmgtKMGT]i?)?[bB]?)?$", max_length=40)
+]
+Format = Annotated[str, Meta(pattern=f"^({'|'.join(formats.BY_NAME)})$")]
 Size = Annotated[int, Meta(ge=1, le=65536)]
 Sizes = Annotated[list[Size], Meta(min_length=1, max_length=32)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -59,7 +66,7 @@ class ModelQuery(Struct, frozen=True, kw_only=True):
     task: Name = ""
     framework: Name = ""
     search: Name = ""
-    max_size: Name = ""
+    max_size: MaxSize = ""
     weights: Name = ""
     hidden: bool = False
 
@@ -101,7 +108,7 @@ class PageQuery(Struct, frozen=True, kw_only=True):
 class TimelineQuery(Struct, frozen=True, kw_only=True):
     """format: as `mlmodelscope timeline --format` has it."""
 
-    format: Name = "chrome"
+    format: Format = "chrome"
 
 
 class UploadQuery(Struct, frozen=True, kw_only=True):

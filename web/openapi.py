@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from web.operations import JSON, Operation
+from web.operations import JSON, ONE_NAME, Operation
 from web.problems import MEDIA, Problem
 
 REF = "#/components/schemas/{name}"
 EVERYWHERE = (400, 401, 403, 421, 429, 502, 503)
 """What every operation may answer: no login, another site's page, a service that is away."""
-TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 300}
+TEXT: dict[str, Any] = {**ONE_NAME, "type": "string"}
 
 
 def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:

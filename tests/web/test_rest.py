@@ -150,3 +150,17 @@ async def test_what_was_sent_comes_back_as_a_picture_only_if_it_is_one(web_url: 
             assert (answer.content_type, await answer.read()) == (media, data)
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert "sandbox" in answer.headers["Content-Security-Policy"]
+
+
+async def test_a_model_is_published_and_withdrawn(web_url: str) -> None:
+    models = f"{web_url}/api/v1/models"
+    _, known = await call("GET", f"{models}/MNIST-CNN")
+    manifest = known["models"][0] | {"name": "From-A-Program", "version": "1.0.0"}
+    assert (await call("POST", models, json=manifest))[0] == 201
+    status, problem = await call("POST", models, json=manifest | {"description": "other"})
+    assert (status, problem["kind"]) == (409, "changed")
+    _, fitting = await call("GET", f"{models}/From-A-Program/places")
+    assert fitting["places"]
+    one = f"{models}/From-A-Program/versions/1.0.0"
+    assert (await call("DELETE", one))[0] == 200
+    assert (await call("GET", f"{models}/From-A-Program"))[0] == 404
