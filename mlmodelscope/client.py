@@ -530,7 +530,8 @@ class Client:
         async def facts(whole_id: str) -> list[Message]:
             return (await self.stored(whole_id))[1]
 
-        return Following(self._bus, evaluation_id, self.user, facts)
+        own = any(one.evaluation_id == evaluation_id for one in self._evaluations)
+        return Following(self._bus, evaluation_id, self.user, facts, own)
 
     async def timeline_chunk(self, evaluation_id: str, chunk: int) -> TimelineChunk:
         """One chunk of the assembled timeline, counted from 0."""

@@ -16,6 +16,8 @@ SILENCE_S = 1.0
 """After so long without a fact, what was stored is asked whether one was missed."""
 UNKNOWN_S = 5.0
 """How long an evaluation may be unknown that has just been accepted."""
+STRANGE_S = 0.2
+"""The same of one that this client did not ask for."""
 
 Stored = Callable[[str], Awaitable[Sequence[Message]]]
 
@@ -25,9 +27,13 @@ class Following:
 
     What is told now comes over the bus where it is this user's own, what was told before from the
     stream, and what others asked for from what is stored (`stored` gives its facts so far).
+    own: it was asked for here, so it may be a moment before it is known.
     """
 
-    def __init__(self, bus: Bus, evaluation_id: str, user: str, stored: Stored) -> None:
+    def __init__(
+        self, bus: Bus, evaluation_id: str, user: str, stored: Stored, own: bool = False
+    ) -> None:
+        self._patience_s = UNKNOWN_S if own else STRANGE_S
         self._bus, self._id, self._user, self._stored = bus, evaluation_id, user, stored
         self._known: set[tuple[str, int, int]] = set()
         self._ended = False
@@ -92,7 +98,7 @@ class Following:
             for fact in await self._stored(self._id):
                 self._hear(fact)
         except NotStoredError:
-            if not self._known and waited_s > UNKNOWN_S:
+            if not self._known and waited_s > self._patience_s:
                 raise
         except BusError:
             return  # the collector is away: asked again
