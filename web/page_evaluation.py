@@ -150,14 +150,15 @@ async def together(request: web.Request) -> web.Response:
         raise ProblemError(422, "query", f"ids: expected 1 to {MOST_TOGETHER} ids, with commas")
     state = Page.state(request)
     found = await asyncio.gather(*(_beside(state, one) for one in ids))
-    times = [one.result.latency[0].p50_ns for one in found if one.result and one.result.latency]
-    quickest = min((time for time in times if time), default=0)
+    rows = [one.result.latency[0] for one in found if one.result and one.result.latency]
+    alike = len({row.batch_size for row in rows}) == 1  # other batch sizes are no comparison
+    quickest = min((row.p50_ns for row in rows if row.p50_ns), default=0) if alike else 0
     shown = [
         Beside(one.id, one.result, one.said, one.layers, _ratio(one, quickest)) for one in found
     ]
     running = any(one.result is None or one.result.state == "running" for one in found)
-    rows = max((len(one.said) for one in shown), default=0)
-    return Page.render(request, "together.html", all=shown, running=running, rows=rows)
+    most = max((len(one.said) for one in shown), default=0)
+    return Page.render(request, "together.html", all=shown, running=running, rows=most)
 
 
 def _ratio(one: Beside, quickest_ns: int) -> float | None:
