@@ -73,6 +73,8 @@ class Access:
     """The door: who a request is by, and whether a browser's may change anything."""
 
     def __init__(self, settings: Settings) -> None:
+        if not 0 <= settings.port <= 65535:
+            raise InputError(f"--port {settings.port}: expected 0 (a free one) to 65535")
         if not settings.on_loopback and not settings.tokens:
             raise InputError(
                 f"--host {settings.host} is open to others: give --tokens FILE (lines of "

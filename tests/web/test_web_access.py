@@ -118,9 +118,17 @@ def test_a_wrong_file_of_tokens_is_named(tmp_path: Path, text: str, mode: int, s
         read_tokens(path)
 
 
-def test_nothing_is_open_to_others_without_tokens() -> None:
-    with pytest.raises(InputError, match="--tokens FILE"):
-        Access(Settings(host="0.0.0.0"))
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Settings(host="0.0.0.0"), "--tokens FILE"),
+        (Settings(port=99_999), "--port 99999: expected 0"),
+        (Settings(tokens="/nope"), "tokens /nope: No such file"),
+    ],
+)
+def test_it_does_not_begin_as_it_should_not_run(settings: Settings, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Access(settings)
 
 
 async def test_pages_run_no_script_but_ours(web_url: str) -> None:
