@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
-from mlmodelscope import cli_analyze, cli_dead, cli_pitfall, cli_secrets, cli_zoo
+from mlmodelscope import cli_analyze, cli_dead, cli_pitfall, cli_secrets, cli_web, cli_zoo
 from mlmodelscope import cli_compare as comparisons
 from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_image as images
@@ -310,6 +310,7 @@ app.command(cli_zoo.zoo)
 app.command(images.app, name="image")
 app.command(cli_dead.dead)
 app.command(services.up)
+app.command(cli_web.web)
 app.command(cli_secrets.secrets)
 app.command(services.coordinator)
 app.command(services.collector)

@@ -61,7 +61,11 @@ OWN = Frameworks()
 """The frameworks of the node's own Python, and what the environment variables name."""
 
 
-def up(*, frameworks: Frameworks = OWN) -> int:
+def up(
+    *,
+    web_port: Annotated[int | None, Parameter(env_var="MLMS_WEB_PORT")] = None,
+    frameworks: Frameworks = OWN,
+) -> int:
     """Run everything on this machine until Ctrl-C: bus, database, coordinator, collector, node.
 
     Other commands on the same data folder (MLMS_HOME) join it.
@@ -70,13 +74,20 @@ def up(*, frameworks: Frameworks = OWN) -> int:
 
         mlmodelscope up
 
+        mlmodelscope up --web-port 7480
+
         MLMS_HOME=/data/mlms mlmodelscope up
 
         mlmodelscope up --environment old=$HOME/envs/ort-1.20/bin/python
+
+    Parameters
+    ----------
+    web_port
+        Serve the pages and the REST interface too, on this machine's port (0: a free one).
     """
     from mlmodelscope import running
 
-    return guarded(lambda: running.up({**os.environ, **frameworks.variables()}))
+    return guarded(lambda: running.up({**os.environ, **frameworks.variables()}, web_port))
 
 
 STATUS_HELP = "HOST:PORT of /healthz, /readyz, /status and /metrics; port 0 takes a free one."

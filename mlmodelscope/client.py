@@ -74,6 +74,7 @@ from collector.timeline import Timeline
 from mlmodelscope.callers_span import current_traceparent
 from mlmodelscope.dataset_files import dataset_from_disk, put_file
 from mlmodelscope.evaluation import Evaluation
+from mlmodelscope.following import Following
 from mlmodelscope.importing.files import Progress
 from mlmodelscope.importing.profile import Options
 from mlmodelscope.importing.reading import silently
@@ -518,6 +519,23 @@ class Client:
         """Past evaluations, newest first: model, framework, node, user, state, limit."""
         request = ListHistory(**filters)  # type: ignore[arg-type]
         return (await self._bus.request(subjects.HISTORY, request, History)).rows
+
+    async def history_page(self, request: ListHistory) -> History:
+        """One page of them, and where the next begins."""
+        return await self._bus.request(subjects.HISTORY, request, History)
+
+    def follow(self, evaluation_id: str) -> Following:
+        """The facts of an evaluation from the first, as they are told: iterate over it."""
+
+        async def facts(whole_id: str) -> list[Message]:
+            return (await self.stored(whole_id))[1]
+
+        own = any(one.evaluation_id == evaluation_id for one in self._evaluations)
+        return Following(self._bus, evaluation_id, self.user, facts, own)
+
+    async def timeline_chunk(self, evaluation_id: str, chunk: int) -> TimelineChunk:
+        """One chunk of the assembled timeline, counted from 0."""
+        return await self._chunk(evaluation_id, chunk, 5.0)
 
     async def stored(self, evaluation_id: str) -> tuple[str, list[Message], list[MetricsRecorded]]:
         """A stored evaluation: its whole id (a prefix or `last` may be given), facts, metrics."""

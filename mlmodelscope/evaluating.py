@@ -232,12 +232,14 @@ def _print(
     sys.stdout.flush()
 
 
-def slowest(facts: Sequence[Message], result: Result, timeline: Timeline | None) -> list[LayerRow]:
-    """The five slowest layers, of the shallowest run at the best batch size that has some."""
+def slowest(
+    facts: Sequence[Message], result: Result, timeline: Timeline | None, k: int = 5
+) -> list[LayerRow]:
+    """The k slowest layers, of the shallowest run at the best batch size that has some."""
     if timeline is None:
         return []
     graph = next((fact for fact in facts if isinstance(fact, GraphDescribed)), None)
     if result.recording is not None:
-        return slowest_layers(timeline, graph)
+        return slowest_layers(timeline, graph, k)
     runs = [run for run in best_runs(facts, result) if LEVELS.index(run.level) > MODEL]
-    return slowest_layers(timeline, graph, run=runs[0].index) if runs else []
+    return slowest_layers(timeline, graph, k, runs[0].index) if runs else []

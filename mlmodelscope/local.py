@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bus import connection, service
 from bus.identity import NOBODY, needs_node, read_identity
@@ -14,6 +14,10 @@ from collector import collector
 from coordinator import coordinator
 from predictor_node import node
 
+if TYPE_CHECKING:
+    from mlmodelscope.client import Client
+
+WEB = "MLMS_WEB_"
 ROLES: dict[str, tuple[Any, Any]] = {
     "coordinator": (coordinator.Coordinator, coordinator.Settings),
     "collector": (collector.Collector, collector.Settings),
@@ -69,3 +73,15 @@ async def system(
             await asyncio.wait(beginnings)
             raise
         yield services
+
+
+@asynccontextmanager
+async def web(client: Client, env: Mapping[str, str], **given: Any) -> AsyncIterator[str]:
+    """The pages and the REST interface for a client that is connected; their address."""
+    from web import app
+    from web.settings import Settings
+
+    own = {name[len(WEB) :]: value for name, value in env.items() if name.startswith(WEB)}
+    named = {f"MLMS_{name}": value for name, value in own.items()}
+    async with app.serving(client, service.settings_from(Settings, named, **given)) as url:
+        yield url

@@ -40,6 +40,19 @@ def tables_of(predictions: Sequence[Prediction], title: str = TITLE) -> list[Ren
     return shown
 
 
+def cells_of(prediction: Prediction) -> list[dict[str, Any]]:
+    """What one prediction holds, for a page: of each kind its headings, its first rows as text,
+    and how many more there are."""
+    found = []
+    for rows_of, columns in KINDS:
+        if rows := rows_of(prediction):
+            shown = [[column.of(row) for column in columns] for row in rows[:MOST_ROWS]]
+            headings = [column.heading for column in columns]
+            more = max(0, len(rows) - MOST_ROWS)
+            found.append({"headings": headings, "rows": shown, "more": more})
+    return found
+
+
 def _some(rows: Sequence[Row]) -> Iterator[Row]:
     """The first rows, and one whose first cell says how many more there are."""
     yield from rows[:MOST_ROWS]

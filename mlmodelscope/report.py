@@ -198,10 +198,11 @@ def _marked(result: Result) -> str:
 
 def claim_lines(claims: Sequence[ClaimRow]) -> list[str]:
     """Each of the author's claims beside what was measured."""
-    return [escape(_claim_line(row)) for row in claims]
+    return [escape(claim_text(row)) for row in claims]
 
 
-def _claim_line(row: ClaimRow) -> str:
+def claim_text(row: ClaimRow) -> str:
+    """One claim beside what was measured."""
     batch = f"batch {row.batch_size}" if row.batch_size else ""
     about = ", ".join(part for part in (batch, row.on, row.source) if part)
     line = f"claimed {row.metric} {_amount(row.claimed, row.unit)}"

@@ -35,8 +35,9 @@ def role(name: str, bus_url: str, status: str, env: Mapping[str, str], **given: 
     return loop.run(run())
 
 
-def up(env: Mapping[str, str]) -> int:
-    """Keep the embedded system of the data folder running until SIGTERM or Ctrl-C."""
+def up(env: Mapping[str, str], web_port: int | None = None) -> int:
+    """Keep the embedded system of the data folder running until SIGTERM or Ctrl-C; with the web
+    on `web_port`, if one is given."""
     console = Console(highlight=False)
     folder = home_folder(env)
     with console.status("starting nats-server, mongod, coordinator, collector and a node …"):
@@ -52,8 +53,21 @@ def up(env: Mapping[str, str]) -> int:
             "\nIn another terminal:\n  mlmodelscope evaluate EfficientNet-Lite0\n"
             f"  mlmodelscope history\nEvents: {folder / 'supervisor.log'}\nCtrl-C ends it all."
         )
-        loop.run(until_signalled())
+        loop.run(_serve(console, system.bus_url, env, web_port))
         console.print("\nstopping …")
     finally:
         joined.__exit__(None, None, None)
     return 0
+
+
+async def _serve(
+    console: Console, bus_url: str, env: Mapping[str, str], web_port: int | None
+) -> None:
+    """Wait for the end, with the pages beside it where they are wanted."""
+    if web_port is None:
+        return await until_signalled()
+    from mlmodelscope.client import Client
+
+    async with Client(bus_url) as client, local.web(client, env, port=web_port) as url:
+        console.print(f"\nThe pages are at [bold]{url}[/]")
+        await until_signalled()

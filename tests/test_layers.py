@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "analysis": {"bus", "collector"},
     "coordinator": {"bus", "manifests", "analysis"},
     "mlmodelscope": {"bus", "manifests", "analysis", "collector"},
+    "web": {"bus", "manifests", "analysis", "collector", "mlmodelscope"},
 }
 # Narrower than the table: of these rooms, only these modules may be used.
 ONLY = {
@@ -27,6 +28,7 @@ ONLY = {
     ),
     ("coordinator", "analysis"): ("analysis.recommend",),
     ("mlmodelscope", "collector"): ("collector.timeline",),
+    ("web", "collector"): ("collector.timeline",),
 }
 SEES_ALL = "mlmodelscope/local.py"
 WORKER = "predictor_node/worker"
@@ -46,7 +48,9 @@ FRAMEWORKS = {
     "mxnet": {"mxnet"},
 }
 PROFILERS = {"library": {"torch"}}  # which is told to let its libraries speak
+WEB = {p.relative_to(ROOT).as_posix() for p in (ROOT / "web").glob("*.py")}
 HOMES = {
+    "jinja2": {"web/pages.py", "web/rendering.py"},
     "nats": {
         "bus/connection.py",
         "bus/consumer.py",
@@ -64,6 +68,7 @@ HOMES = {
         "collector/otlp_post.py",
         "collector/otlp_push.py",
         "mlmodelscope/perfetto_view.py",
+        *WEB,
     },
     "cryptography": {"mlmodelscope/certificates.py"},
     "opentelemetry": {"collector/otlp.py", "collector/otlp_metrics.py"},
@@ -94,6 +99,7 @@ HOMES = {
         "mlmodelscope/cli_dead.py",
         "mlmodelscope/cli_services.py",
         "mlmodelscope/cli_timelines.py",
+        "mlmodelscope/cli_web.py",
         "mlmodelscope/where.py",
     },
     "pycocotools": {"analysis/detection.py"},

@@ -1,0 +1,62 @@
+"""`mlmodelscope web` as a person starts it, on the session's embedded system."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SAMPLES = Path(__file__).parents[2] / "manifests" / "models" / "samples"
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The pictures of digits and others that the package ships."""
+    return SAMPLES
+
+
+@contextmanager
+def web_server(home: Path, *arguments: str) -> Iterator[str]:
+    """The address of a web server that runs inside this block; it must end well on Ctrl-C."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLMS_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlmodelscope", "web", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | {"MLMS_HOME": str(home)},
+    )
+    try:
+        assert process.stdout and process.stderr
+        first = process.stdout.readline()
+        assert " is at http" in first, process.stderr.read()
+        yield first.split()[-1]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0, process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def web_url(home: Path) -> Iterator[str]:
+    """A web server on loopback, where nobody logs in."""
+    with web_server(home, "--user", "ann") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def guarded_url(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One that asks for a token: `look` + 20 times x, and so on for each role."""
+    tokens = tmp_path_factory.mktemp("tokens") / "tokens.txt"
+    roles = ("look", "run", "publish", "administer")
+    tokens.write_text("".join(f"{role} {role}-er {role}{'x' * 20}\n" for role in roles))
+    tokens.chmod(0o600)
+    with web_server(home, "--tokens", str(tokens)) as url:
+        yield url

@@ -1,0 +1,159 @@
+"""REST: what there is: models, datasets, nodes; and publishing."""
+
+from __future__ import annotations
+
+from bus.messages import DatasetManifest, Done, Fitting, Manifest, Models, Wanted
+from manifests.catalog import not_runnable
+from mlmodelscope.model_filters import Filters, chosen
+from web.bodies import DatasetQuery, Datasets, FitsQuery, Fleet, ModelQuery
+from web.operations import Ask, Operation
+from web.problems import ProblemError
+
+
+async def list_models(ask: Ask) -> Models:
+    """The manifests that are known."""
+    query: ModelQuery = ask.query
+    known = await ask.state.client.models(query.model, hidden=query.hidden)
+    filters = Filters(
+        task=query.task,
+        framework=query.framework,
+        max_size=query.max_size,
+        search=query.search,
+        weights=query.weights,
+    )
+    return Models(models=chosen(known.models, filters), not_runnable=known.not_runnable)
+
+
+async def get_model(ask: Ask) -> Models:
+    """Every manifest of a name: versions, newest first, and frameworks."""
+    known = await ask.state.client.models(ask.named("model"), hidden=True)
+    if not known.models:
+        raise ProblemError(404, "unknown_model", f"unknown model {ask.named('model')!r}")
+    return known
+
+
+async def find_places(ask: Ask) -> Fitting:
+    """Which nodes would run it, and why the others would not."""
+    query: FitsQuery = ask.query
+    wanted = Wanted(
+        framework=query.framework,
+        device=query.device,
+        node=query.node,
+        environment=query.environment,
+    )
+    return await ask.state.client.fits(ask.named("model"), wanted)
+
+
+async def publish_model(ask: Ask) -> Manifest:
+    """Make a manifest known to everyone."""
+    manifest: Manifest = ask.body
+    if reason := not_runnable(manifest):
+        raise ProblemError(422, "not_runnable", reason)
+    return await ask.state.client.publish(manifest)
+
+
+async def unpublish_model(ask: Ask) -> Done:
+    """Withdraw it."""
+    reference = f"{ask.named('model')}@{ask.named('version')}"
+    await ask.state.client.unpublish(reference)
+    return Done(text=f"withdrawn: {reference}")
+
+
+async def list_datasets(ask: Ask) -> Datasets:
+    """The datasets that are known."""
+    query: DatasetQuery = ask.query
+    return Datasets(datasets=list(await ask.state.client.datasets(query.dataset)))
+
+
+async def publish_dataset(ask: Ask) -> DatasetManifest:
+    """Make a dataset known to everyone."""
+    dataset: DatasetManifest = ask.body
+    return await ask.state.client.publish_dataset(dataset)
+
+
+async def list_nodes(ask: Ask) -> Fleet:
+    """The nodes that are alive."""
+    return Fleet(nodes=await ask.state.client.nodes())
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/api/v1/models",
+        list_models,
+        "The models that are known, filtered",
+        query=ModelQuery,
+        answer=Models,
+        tag="models",
+    ),
+    Operation(
+        "POST",
+        "/api/v1/models",
+        publish_model,
+        "Publish a model's manifest",
+        role="publish",
+        body=Manifest,
+        answer=Manifest,
+        status=201,
+        errors=(409,),
+        tag="models",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/models/{model}",
+        get_model,
+        "Every manifest of one name, or of `name@range`",
+        answer=Models,
+        errors=(404,),
+        tag="models",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/models/{model}/places",
+        find_places,
+        "Where it would run, and why not elsewhere",
+        query=FitsQuery,
+        answer=Fitting,
+        errors=(404, 409),
+        tag="models",
+    ),
+    Operation(
+        "DELETE",
+        "/api/v1/models/{model}/versions/{version}",
+        unpublish_model,
+        "Withdraw one version of a model",
+        role="publish",
+        answer=Done,
+        errors=(404, 409),
+        tag="models",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/datasets",
+        list_datasets,
+        "The datasets that are known",
+        query=DatasetQuery,
+        answer=Datasets,
+        tag="datasets",
+    ),
+    Operation(
+        "POST",
+        "/api/v1/datasets",
+        publish_dataset,
+        "Publish a dataset's manifest",
+        role="publish",
+        body=DatasetManifest,
+        answer=DatasetManifest,
+        status=201,
+        errors=(409,),
+        tag="datasets",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/nodes",
+        list_nodes,
+        "The nodes that are alive, and what each can do",
+        answer=Fleet,
+        tag="nodes",
+    ),
+)

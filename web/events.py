@@ -1,0 +1,56 @@
+"""Facts as server-sent events: each one JSON, its number the event's id, `end` after the last."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from aiohttp import web
+
+from bus.errors import MLModelScopeError
+from web.problems import problem_of
+from web.state import State
+
+MEDIA = "text/event-stream"
+SILENCE_S = 15.0
+"""After so long a comment is sent, so that nothing between us takes the line for dead."""
+
+
+async def tell(state: State, request: web.Request, evaluation_id: str) -> web.StreamResponse:
+    """Every fact from the one after Last-Event-ID on, as it is told, to the evaluation's end."""
+    seen = request.headers.get("Last-Event-ID", "")
+    after = int(seen) if seen.isdecimal() and len(seen) < 10 else -1
+    facts = state.client.follow(evaluation_id).__aiter__()
+    first = asyncio.ensure_future(anext(facts))
+    try:
+        # Whether there is such an evaluation is said by the status, before the stream begins.
+        await asyncio.wait([first], timeout=1.0)
+        if first.done() and first.exception() is not None:
+            first.result()
+        response = web.StreamResponse(headers={"Content-Type": MEDIA, "X-Accel-Buffering": "no"})
+        await response.prepare(request)
+        number = 0
+        while True:
+            await asyncio.wait([first], timeout=SILENCE_S)
+            if not first.done():
+                await response.write(b": waiting\n\n")
+                continue
+            try:
+                fact = first.result()
+            except StopAsyncIteration:
+                await response.write(b"event: end\ndata: {}\n\n")
+                return response
+            except MLModelScopeError as exc:
+                said = msgspec.json.encode(problem_of(exc).document())
+                await response.write(b"event: problem\ndata: " + said + b"\n\n")
+                return response
+            if number > after:
+                data = msgspec.json.encode(fact)
+                head = f"id: {number}\nevent: {type(fact).__name__}\ndata: ".encode()
+                await response.write(head + data + b"\n\n")
+            number += 1
+            first = asyncio.ensure_future(anext(facts))
+    finally:
+        first.cancel()
+        await asyncio.wait([first])
+        await facts.aclose()  # type: ignore[attr-defined]

@@ -1,0 +1,67 @@
+"""State: what the handlers share, and the evaluations that were asked for here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from aiohttp import web
+
+from bus.errors import MLModelScopeError
+from mlmodelscope.client import Client
+from mlmodelscope.evaluation import Evaluation
+from web.access import Access
+from web.settings import Settings
+from web.uploads import Uploads
+from web.warm_models import WarmModels
+
+REMEMBERED = 2_000
+"""Of how many evaluations the uploads are known that went in."""
+
+
+@dataclass
+class State:
+    """One web server: its client of the bus, and what it keeps itself."""
+
+    client: Client
+    settings: Settings
+    access: Access
+    uploads: Uploads
+    warm: WarmModels
+    inputs: OrderedDict[str, tuple[str, ...]] = field(default_factory=OrderedDict)
+    """Evaluation -> the uploads that went in, by their SHA-256."""
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    KEY: ClassVar[web.AppKey[Any]] = web.AppKey("state", object)
+
+    def begun(self, evaluation: Evaluation, uploads: Sequence[str]) -> None:
+        """An evaluation that was asked for here: hear it to its end, so that it is told whole."""
+        self.inputs[evaluation.evaluation_id] = tuple(uploads)
+        while len(self.inputs) > REMEMBERED:
+            self.inputs.popitem(last=False)
+        self.later(_heard(evaluation))
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this beside the answer."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def end(self) -> None:
+        """Leave nothing running."""
+        for task in [*self.tasks]:
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+        await self.warm.end()
+
+
+async def _heard(evaluation: Evaluation) -> None:
+    try:
+        async for _ in evaluation:
+            pass
+    except MLModelScopeError:
+        await evaluation.close()  # whoever looks at it is told by its own means
