@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_analyze, cli_dead, cli_pitfall, cli_secrets, cli_web, cli_zoo
+from mlmodelscope import cli_report as reports
 from mlmodelscope import cli_compare as comparisons
 from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_image as images
@@ -303,6 +304,7 @@ app.command(importing.import_profiles, name="import")
 app.command(timelines.timeline)
 app.command(cli_analyze.analyze)
 app.command(cli_analyze.ceilings)
+app.command(reports.report)
 app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)
