@@ -12,13 +12,14 @@ from cyclopts import App, CycloptsError, Parameter
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_analyze, cli_dead, cli_pitfall, cli_secrets, cli_web, cli_zoo
-from mlmodelscope import cli_report as reports
 from mlmodelscope import cli_compare as comparisons
 from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_image as images
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
+from mlmodelscope import cli_recommend as advice
+from mlmodelscope import cli_report as reports
 from mlmodelscope import cli_services as services
 from mlmodelscope import cli_timelines as timelines
 from mlmodelscope.asked import Asked, read_settings
@@ -305,6 +306,7 @@ app.command(timelines.timeline)
 app.command(cli_analyze.analyze)
 app.command(cli_analyze.ceilings)
 app.command(reports.report)
+app.command(advice.recommend)
 app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)

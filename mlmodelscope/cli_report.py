@@ -59,9 +59,7 @@ def report(
         from analysis.comparison import Wanted
         from mlmodelscope import comparing, reporting
 
-        wanted = Wanted(
-            tolerance=comparing.read_tolerance(tolerance), across=across, force=force
-        )
+        wanted = Wanted(tolerance=comparing.read_tolerance(tolerance), across=across, force=force)
         wish = reporting.Wish(output, batch_size, wanted)
         return await reporting.report(client, evaluations, wish)
 

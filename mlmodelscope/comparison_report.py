@@ -28,8 +28,8 @@ FIGURES = [
 DIFFERENCES = [
     Column("about", "aspect"),
     Column("what", "name"),
-    Column("A", "a", lambda text: _value(text)),
-    Column("B", "b", lambda text: _value(text)),
+    Column("A", "a", lambda text: shown_value(text)),
+    Column("B", "b", lambda text: shown_value(text)),
     Column("", "asked", lambda asked: "" if asked else "not asked about"),
 ]
 LAYERS = [
@@ -182,7 +182,7 @@ def notes(found: Comparison) -> Iterator[str]:
             yield escape(f"  {each.input}: A says {each.a}, B says {each.b}")
 
 
-def _value(text: str) -> str:
+def shown_value(text: str) -> str:
     """Of a digest its beginning; of others the first words."""
     return shortened(text, 19 if text.startswith("sha256:") else 40)
 

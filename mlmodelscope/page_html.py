@@ -15,7 +15,7 @@ body { font: 15px/1.5 system-ui, "Helvetica Neue", Arial, sans-serif; margin: 2.
 h1 { font-size: 27px; line-height: 1.25; margin: 0 0 .2em; }
 h2 { font-size: 20px; margin: 2em 0 .6em; padding-bottom: .25em; border-bottom: 2px solid #e3e6ea; }
 h3 { font-size: 14px; margin: 1.4em 0 .4em; color: #444c56; }
-p { margin: .45em 0; max-width: 900px; overflow-wrap: anywhere; } p.about { color: #57606a; }
+p { margin: .45em 0; max-width: 900px; overflow-wrap: anywhere; } p.about { color: #57606a; max-width: none; }
 p.note { color: #57606a; font-size: 13px; margin: .2em 0; }
 p.warning { background: #fff4d6; border-left: 4px solid #d9a400; padding: .5em .8em; }
 p.lead { font-size: 17px; font-weight: 600; }
@@ -31,7 +31,7 @@ table { border-collapse: collapse; font-size: 13.5px; margin: .3em 0 .8em; }
 th { text-align: left; border-bottom: 2px solid #c4c9cf; padding: 4px 12px 4px 0;
   vertical-align: bottom; font-weight: 600; }
 td { border-bottom: 1px solid #e8eaed; padding: 4px 12px 4px 0; vertical-align: top;
-  overflow-wrap: anywhere; min-width: 3em; max-width: 430px; }
+  overflow-wrap: break-word; max-width: 430px; }
 th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.mark td { font-weight: 700; background: #eef6ee; }
 pre { background: #f3f4f6; border-radius: 6px; padding: 10px 12px; font-size: 13px;
@@ -52,7 +52,7 @@ def as_html(page: Page) -> str:
         f"{''.join(map(_part, section.parts))}</section>"
         for section in page.sections
     )
-    links = "".join(
+    links = " ".join(
         f'<a href="#{_anchor(section.title)}">{escape(section.title)}</a>'
         for section in page.sections
     )

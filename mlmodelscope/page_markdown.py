@@ -27,7 +27,9 @@ def _part(part: Part) -> Iterator[str]:
         case Cards(figures):
             columns = [Column("figure"), Column("value", right=True), Column("about")]
             names = ("figure", "value", "about")
-            yield from _table(Rows([dict(zip(names, one, strict=True)) for one in figures], columns))
+            yield from _table(
+                Rows([dict(zip(names, one, strict=True)) for one in figures], columns)
+            )
         case Code(text):
             yield from ("```", text.rstrip("\n"), "```")
         case Plot(_, words):

@@ -17,7 +17,7 @@ TEMPLATE = {"template": "plotly_white", "width": WIDTH}
 
 
 def over_batches(sides: Sequence[tuple[str, Sequence[LatencyRow]]]) -> go.Figure:
-    """Latency and throughput of each evaluation, on logarithmic axes."""
+    """Latency (on a logarithmic axis) and throughput of each evaluation."""
     made = make_subplots(rows=1, cols=2, horizontal_spacing=0.11)
     sizes = sorted({row.batch_size for _, rows in sides for row in rows})
     for number, (name, rows) in enumerate(sides):
@@ -34,12 +34,20 @@ def over_batches(sides: Sequence[tuple[str, Sequence[LatencyRow]]]) -> go.Figure
         rates = [row.throughput for row in known]
         made.add_trace(go.Scatter(x=at, y=rates, showlegend=False, **look), 1, 2)
     made.update_xaxes(title="batch size", type="log", tickvals=sizes)
-    few = {"type": "log", "dtick": "D2"}
-    made.update_yaxes(title="latency of a predict, p50 (ms)", col=1, **few)
-    made.update_yaxes(title="inputs per second", col=2, **few)
+    times = [(row.p50_ns or 0) / 1e6 for _, rows in sides for row in rows if row.p50_ns]
+    log = {"type": "log", "tickvals": _ticks(times)}
+    made.update_yaxes(title="latency of a predict, p50 (ms)", col=1, **log)
+    made.update_yaxes(title="inputs per second", rangemode="tozero", col=2)
     legend = {"orientation": "h", "y": -0.18}
     margin = {"l": 70, "r": 30, "t": 30, "b": 60}
     return made.update_layout(height=HEIGHT, legend=legend, margin=margin, **TEMPLATE)
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """1, 2, 5, 10, 20 … as far as the values reach."""
+    low, high = min(values, default=1.0), max(values, default=1.0)
+    every = (digit * 10.0**power for power in range(-6, 9) for digit in (1, 2, 5))
+    return [tick for tick in every if low / 2.5 <= tick <= high * 2.5]
 
 
 def _reach(rows: Sequence[LatencyRow]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from analysis.comparability import facts_of_setting
 from analysis.comparison import Comparison
 from analysis.layer_matching import LayerPair
 from mlmodelscope import accuracy_report, comparison_report, report_one, reproduce
+from mlmodelscope.answer_words import number
 from mlmodelscope.page import Code, Page, Part, Plot, Rows, Words
 from mlmodelscope.report_one import Reported, plain
 from mlmodelscope.report_setting import completeness_of
@@ -39,7 +40,11 @@ class Compared:
 def page_of(compared: Compared) -> Page:
     """The whole report."""
     names = names_of(compared.sides)
-    title = " against ".join(names) if len(names) == 2 else f"{len(names)} evaluations compared"
+    models = {f"{s.result.model} {s.result.model_version}" for s in compared.sides}
+    what = f"{models.pop()}: " if len(models) == 1 else ""
+    title = f"{what}{len(names)} evaluations compared"
+    if len(names) == 2:
+        title = what + " against ".join(name.partition(" · ")[2] for name in names)
     about = "Each is held against A; A is the first that was named." if len(names) > 2 else ""
     page = Page(title, about or "B is held against A.")
     page.add("What was compared", [*_overview(compared.sides, names)])
@@ -66,7 +71,7 @@ def names_of(sides: Sequence[Reported]) -> list[str]:
     ]
     telling = [at for at in range(3) if len({part[at] for part in parts}) > 1]
     same_twice = len({tuple(part[at] for at in telling) for part in parts}) < len(parts)
-    shown = sorted({0, *telling, *([3] if same_twice else [])})
+    shown = sorted({*telling, *([3] if same_twice else [])})
     return [
         f"{letter} · {' · '.join(part[at] for at in shown)}"
         for letter, part in zip(_letters(len(parts)), parts, strict=True)
@@ -92,7 +97,7 @@ def _overview(sides: Sequence[Reported], names: Sequence[str]) -> Iterator[Part]
                 "id": side.evaluation_id[:8],
                 "node": result.node_id,
                 "p50": f"{ms(first.p50_ns)} at batch {first.batch_size}" if first else "n/a",
-                "best": f"{best.throughput:.4g} at batch {best.batch_size}" if best else "n/a",
+                "best": f"{number(best.throughput)} at batch {best.batch_size}" if best else "n/a",
                 "right": f"{cells['figure']} {cells['value']}" if cells else "",
             }
         )
@@ -117,13 +122,13 @@ def _plots(sides: Sequence[Reported], names: Sequence[str]) -> Iterator[Part]:
     from mlmodelscope import plots_comparison
 
     yield Plot(plots_comparison.over_batches(rows), "latency and throughput over batch sizes")
-    yield Words("bars: 95 % intervals of the medians; both axes are logarithmic", "note")
+    yield Words("bars: 95 % intervals of the medians; the axis of latency is logarithmic", "note")
 
 
 def _verdict(found: Comparison, letter: str) -> Iterator[Part]:
     refused = not found.gate.comparable
-    for number, line in enumerate(comparison_report.headline(found)):
-        kind = ("warning" if refused else "lead") if number == 0 else "note"
+    for place, line in enumerate(comparison_report.headline(found)):
+        kind = ("warning" if refused else "lead") if place == 0 else "note"
         yield Words(_lettered(plain(line), letter), kind)
     cells = [comparison_report.figure_cells(row) for row in found.metrics]
     if cells:
@@ -186,7 +191,8 @@ def _settings(sides: Sequence[Reported]) -> Iterator[Part]:
         aspect = next(side[name].aspect for side in told if name in side)
         differs = len(set(values)) > 1
         row = {"about": aspect, "what": name, "differs": differs}
-        rows.append(row | {f"of {at}": text for at, text in zip(letters, values, strict=True)})
+        texts = map(comparison_report.shown_value, values)
+        rows.append(row | {f"of {at}": text for at, text in zip(letters, texts, strict=True)})
     columns = [Column("about"), Column("what")]
     columns += [Column(letter, f"of {letter}") for letter in letters]
     yield Rows(sorted(rows, key=lambda row: not row["differs"]), columns, mark="differs")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,13 @@ DRAWN = ("A1", "A6", "A3", "A10", "A14")
 LISTED = {"A6": 12, "A2": 15, "A10": 10, "A15": 0}
 """Those of which it has a table, and how many rows (0: all)."""
 TOLD = ("A1", "A6", "A3", "A2", "A10", "A14", "A15")
+HEIGHTS = {"A1": 440, "A3": 480}
+LOW = ("A1", "A3", "A6", "A10")
+"""Plots that need less height on a page than alone."""
+MOST_BARS = 20
 FEW_PREDICTIONS = 6
+ELSEWHERE = ("peak memory", "unavailable:")
+"""Lines that a report has at other places."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,17 @@ def plain(markup: str) -> str:
     return Text.from_markup(markup).plain
 
 
+def merged(lines: Iterable[str]) -> Iterator[str]:
+    """What is said of several batch sizes alike, once."""
+    sizes: dict[str, list[str]] = {}
+    for line in lines:
+        head, colon, text = line.partition(": ")
+        about = head.removeprefix("batch ") if head.startswith("batch ") and colon else ""
+        sizes.setdefault(text if about else line, []).append(about)
+    for text, abouts in sizes.items():
+        yield f"batch {', '.join(abouts)}: {text}" if any(abouts) else text
+
+
 # ---------------------------------------------------------------- the parts
 
 
@@ -112,7 +129,11 @@ def _cards(stored: Reported, judged: Sequence[Accuracy]) -> Iterator[tuple[str, 
         about = interval if row.median_low_ns is not None else f"{row.queries} queries"
         yield f"latency, batch {size} (p50)", f"{ms(row.p50_ns)} ms", about
     if (best := result.best_batch) is not None:
-        yield "best throughput", f"{best.throughput:.4g} inputs/s", f"at batch {best.batch_size}"
+        yield (
+            "best throughput",
+            f"{answer_words.number(best.throughput)} inputs/s",
+            f"at batch {best.batch_size}",
+        )
     for answer in stored.answers:
         if answer.analysis == "A6" and answer.rows:
             row_of = answer.table()[0]
@@ -128,8 +149,8 @@ def _speed(stored: Reported) -> Iterator[Part]:
     result = stored.result
     if result.latency:
         yield Rows(report.latency_rows(result), report.LATENCY, mark="best")
-        for line in report.latency_notes(result):
-            yield Words(plain(line), "note")
+        for line in merged(plain(line) for line in report.latency_notes(result)):
+            yield Words(line, "note")
     yield from _drawn(stored, "A1", needed=len(result.latency) > 1)
     if result.scenarios:
         rows = [
@@ -144,7 +165,8 @@ def _speed(stored: Reported) -> Iterator[Part]:
                 if not one.met:
                     yield Words(f"{one.name}: {one.found}, expected {one.expected}", "warning")
     for line in (*report.claim_lines(result.claims), *report.cost_lines(result)):
-        yield Words(plain(line), "note")
+        if not line.startswith(ELSEWHERE):
+            yield Words(plain(line), "note")
 
 
 def _judged(row: Accuracy) -> Iterator[Part]:
@@ -175,16 +197,25 @@ def _why(stored: Reported) -> Iterator[Part]:
         if answer.analysis == "A1" or answer.unavailable:
             continue
         rows, most = answer.table(), LISTED.get(answer.analysis)
+        if answer.analysis == "A10" and any("layers stand" in note for note in answer.notes):
+            continue  # nothing below the layers was seen: A6 says it all
         title = f"{answer.analysis} · {answer.title}"
         yield from _drawn(stored, answer.analysis)
         if most is not None and rows:
-            shown = rows[:most] if most else rows
-            more = f", {len(shown)} of {len(rows)}" if len(shown) < len(rows) else ""
+            shown = _slowest(rows, most) if most else rows
+            more = f", the {len(shown)} slowest of {len(rows)}" if len(shown) < len(rows) else ""
             cells = [answer_words.cells(row) for row in shown]
-            yield Rows(cells, answer_words.columns_of(rows), f"{title}{more}")
+            known = {name for row in rows for name, value in row.items() if value is not None}
+            columns = [one for one in answer_words.columns_of(rows) if one.field in known]
+            yield Rows(cells, columns, f"{title}{more}")
         if answer.analysis not in DRAWN or most is not None:
             for note in [*answer.notes, *answer_words.reasons(rows)]:
                 yield Words(note, "note")
+
+
+def _slowest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Those that take the longest, or the first where no times are known."""
+    return sorted(rows, key=lambda row: -(row.get("latency_ns") or 0))[:most]
 
 
 def _drawn(stored: Reported, analysis: str, needed: bool = True) -> Iterator[Part]:
@@ -197,6 +228,9 @@ def _drawn(stored: Reported, analysis: str, needed: bool = True) -> Iterator[Par
     figure = plots.figure(found)
     title = f"{found.analysis} · {found.title}"
     if figure.data:
+        if analysis in LOW:
+            bars = min(len(found.rows), MOST_BARS) + 1
+            figure.update_layout(height=HEIGHTS.get(analysis, 170 + 34 * bars))
         yield Plot(figure, title)
     else:
         why = "; ".join(answer_words.reasons(found.table())) or "nothing to draw"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from analysis.summary import Result
 from bus.messages import Conditions, JobStarted, Message, TimelineChunk
 from collector.timeline import Timeline
 from mlmodelscope import completeness
 from mlmodelscope.imported import devices
-from mlmodelscope.page import Part, Rows, Words
+from mlmodelscope.page import Code, Part, Rows, Words
 from mlmodelscope.tables import Column, gib
 
 FACTS = [Column("what"), Column("value")]
@@ -23,7 +22,6 @@ RUNS = [
     Column("queries", right=True),
     Column("warm-up", "warmup", right=True),
 ]
-MOST_PACKAGES = 40
 
 
 def environment_of(facts: Sequence[Message], result: Result) -> Iterator[Part]:
@@ -45,12 +43,16 @@ def environment_of(facts: Sequence[Message], result: Result) -> Iterator[Part]:
         return
     told = [("Python", stack.python), ("system", stack.system), ("image", stack.image)]
     told += [("image digest", stack.digest)]
-    told += [(name, version) for name, version in sorted(stack.packages.items())][:MOST_PACKAGES]
     told += [(name, value) for name, value in sorted(stack.variables.items())]
     software = [{"what": what, "value": value} for what, value in told if value]
     yield Rows(software, FACTS, "Software")
-    if (more := len(stack.packages) - MOST_PACKAGES) > 0:
-        yield Words(f"and {more} more packages: `mlmodelscope show --output json`", "note")
+    for what, found in (("Python", stack.packages), ("system", stack.system_packages)):
+        if found:
+            lines = [f"{name} {version}" for name, version in sorted(found.items())]
+            yield Code("\n".join(lines), f"its {len(lines)} {what} packages")
+    if stack.libraries:
+        lines = [f"{name} {version}".strip() for name, version in sorted(stack.libraries.items())]
+        yield Code("\n".join(lines), f"the {len(lines)} shared libraries in memory")
 
 
 def _machine(result: Result) -> Iterator[tuple[str, str]]:
@@ -72,7 +74,7 @@ def _machine(result: Result) -> Iterator[tuple[str, str]]:
         yield f"label {label}", value
 
 
-def _conditions(told: Conditions) -> Iterator[dict[str, Any]]:
+def _conditions(told: Conditions) -> Iterator[tuple[str, str]]:
     """What the machine was doing when the job began."""
     for name, what, unit in (
         ("governor", "frequency governor", ""),
@@ -84,10 +86,7 @@ def _conditions(told: Conditions) -> Iterator[dict[str, Any]]:
     ):
         value = getattr(told, name)
         if value not in ("", -1, -1.0):
-            yield {
-                "what": what,
-                "value": value if isinstance(value, str) else f"{value:g}{unit}",
-            }
+            yield what, value if isinstance(value, str) else f"{value:g}{unit}"
 
 
 def settings_of(facts: Sequence[Message], result: Result) -> Iterator[Part]:
@@ -112,7 +111,11 @@ def settings_of(facts: Sequence[Message], result: Result) -> Iterator[Part]:
         yield Rows(made, RUNS, "Runs, as they were asked for")
     for row in result.scenarios:
         loads = [
-            {"setting": name, "requested": _text(value), "effective": _text(row.effective.get(name))}
+            {
+                "setting": name,
+                "requested": _text(value),
+                "effective": _text(row.effective.get(name)),
+            }
             for name, value in row.requested.items()
             if value or row.effective.get(name)
         ]
@@ -132,7 +135,9 @@ def completeness_of(result: Result, timeline: Timeline | TimelineChunk) -> Itera
         for level, count in (timeline.emitted or result.spans).items()
     ]
     if rows:
-        count = [Column(name, show=lambda n: f"{n:,}", right=True) for name in ("emitted", "stored")]
+        count = [
+            Column(name, show=lambda n: f"{n:,}", right=True) for name in ("emitted", "stored")
+        ]
         yield Rows(rows, [Column("level"), *count], "Spans")
     yield Words(f"facts: {'complete' if result.complete else '; '.join(result.missing)}")
     yield Words(f"timeline: {'; '.join(completeness.words(timeline))}; lost: {timeline.lost}")

@@ -123,9 +123,7 @@ async def _manifest(client: Client, facts: Sequence[Message]) -> Manifest | None
     return next((one for one in known if content_digest(one) == started.model_digest), None)
 
 
-async def _compared(
-    client: Client, fetched: Sequence[tuple[Reported, Stored]], wish: Wish
-) -> Page:
+async def _compared(client: Client, fetched: Sequence[tuple[Reported, Stored]], wish: Wish) -> Page:
     stored = [one for _, one in fetched]
     found = await comparing.against_first(client, stored, wish.compared)
     layers = [comparing.layer_pairs(stored[0], one) for one in stored[1:]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from analysis.items import items_of
 from analysis.summary import Result
@@ -19,7 +19,6 @@ LOADS = {
     "max_queries": "--max-queries",
     "samples_per_query": "--samples-per-query",
     "latency_bound_ms": "--latency-bound",
-    "percentile": "--percentile",
     "burst_size": "--burst-size",
 }
 
@@ -88,6 +87,8 @@ def _load(load: Scenario) -> Iterator[str]:
     for name, option in LOADS.items():
         if value := getattr(load, name):
             yield from (option, f"{value:g}")
+    if load.percentile:
+        yield from ("--percentile", f"{100 * load.percentile:g}")
     if load.until_ci:
         yield from ("--until-ci", f"{100 * load.until_ci:g}%")
     if load.issue_threads != 1:
@@ -101,11 +102,16 @@ def _load(load: Scenario) -> Iterator[str]:
 def _settings(started: JobStarted) -> Iterator[str]:
     if started.environment != "default":
         yield from ("--environment", started.environment)
-    for name, value in started.requested.items():
-        if name == "serialize" and not started.dataset:
-            if value:
-                yield "--serialize"
-        elif option := OWN.get(name):
+    requested = dict(started.requested)
+    if not started.dataset and requested.pop("serialize", 0):
+        yield "--serialize"
+    yield from settings_as_options(requested)
+
+
+def settings_as_options(settings: Mapping[str, str | int]) -> Iterator[str]:
+    """Settings as they are typed: those with an option of their own by that."""
+    for name, value in settings.items():
+        if option := OWN.get(name):
             yield from (option, str(value))
         else:
             yield from ("--setting", f"{name}={value}")
