@@ -1,4 +1,4 @@
-"""Which model, framework, machine and batch size to use, of those measured, and why not the rest."""
+"""Which model, framework, machine and batch size to use, of those measured, and why."""
 
 from __future__ import annotations
 
@@ -172,13 +172,13 @@ def _praise(option: Option, front: Sequence[Option], limits: Limits, costed: boo
         and (len(points) == 1 or own[at] < max(point[at] for point in points))
     ]
     said = [" and ".join(best) if best else "in between: none is better in every respect"]
-    bound = limits.max_latency_ns
-    if bound is not None and option.low_ns is not None and option.high_ns is not None:
-        if option.low_ns <= bound < option.high_ns:
-            said.append("the latency's 95 % interval reaches beyond the limit")
-    if limits.min_accuracy is not None and option.accuracy_low is not None:
-        if option.accuracy_low < limits.min_accuracy:
-            said.append(f"the accuracy's 95 % interval begins at {option.accuracy_low:.4g}")
+    bound, least = limits.max_latency_ns, limits.min_accuracy
+    low, high = option.low_ns, option.high_ns
+    if bound is not None and low is not None and high is not None and low <= bound < high:
+        said.append("the latency's 95 % interval reaches beyond the limit")
+    low = option.accuracy_low
+    if least is not None and low is not None and low < least:
+        said.append(f"the accuracy's 95 % interval begins at {low:.4g}")
     return "; ".join(said)
 
 

@@ -38,8 +38,8 @@ app = App(
     name="mlmodelscope",
     help="How accurate, how fast and how costly is this model, on that framework, on that "
     "machine, and why?\n\nExit codes: 0 done; 1 the evaluation (or the system) failed; 2 wrong "
-    "usage; 3 no node fits; 4 a comparison found something worse; 5 no verdict may be drawn. Each "
-    "command has examples: `mlmodelscope evaluate --help`.",
+    "usage; 3 no node fits; 4 a comparison found something worse; 5 no verdict may be drawn, or "
+    "nothing be recommended. Each command has examples: `mlmodelscope evaluate --help`.",
     version_flags=["--version"],
     help_format="markdown",
 )

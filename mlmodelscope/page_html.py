@@ -15,7 +15,8 @@ body { font: 15px/1.5 system-ui, "Helvetica Neue", Arial, sans-serif; margin: 2.
 h1 { font-size: 27px; line-height: 1.25; margin: 0 0 .2em; }
 h2 { font-size: 20px; margin: 2em 0 .6em; padding-bottom: .25em; border-bottom: 2px solid #e3e6ea; }
 h3 { font-size: 14px; margin: 1.4em 0 .4em; color: #444c56; }
-p { margin: .45em 0; max-width: 900px; overflow-wrap: anywhere; } p.about { color: #57606a; max-width: none; }
+p { margin: .45em 0; max-width: 900px; overflow-wrap: anywhere; }
+p.about { color: #57606a; max-width: none; }
 p.note { color: #57606a; font-size: 13px; margin: .2em 0; }
 p.warning { background: #fff4d6; border-left: 4px solid #d9a400; padding: .5em .8em; }
 p.lead { font-size: 17px; font-weight: 600; }

@@ -25,12 +25,12 @@ from bus.messages import (
     NodeSeen,
     RunMeasured,
 )
-from mlmodelscope import reproduce
+from mlmodelscope import advice_report, reproduce
 from mlmodelscope.accuracy_report import Figure, figures
 from mlmodelscope.client import Client
 from mlmodelscope.evaluating import progress_bar
 from mlmodelscope.exits import NOT_COMPARABLE, OK
-from mlmodelscope.tables import Column, console, ms, print_csv, print_json, table
+from mlmodelscope.tables import print_csv, print_json
 
 EARLIER = 300
 """Evaluations of the history that are looked at, the newest."""
@@ -76,9 +76,10 @@ async def recommend(client: Client, question: Question, output: str) -> int:
         rows = [msgspec.to_builtins(choice) for choice in choices]
         print_json({"choices": rows, "measure_next": commands})
     elif output == "csv":
-        print_csv([_flat(choice) for choice in choices])
+        print_csv([advice_report.flat(choice) for choice in choices])
     else:
-        _print(choices, commands, question)
+        about = advice_report.About(question.task, question.percentile)
+        advice_report.print_advice(choices, commands, about)
     return OK if any(choice.verdict == "recommended" for choice in choices) else NOT_COMPARABLE
 
 
@@ -290,75 +291,6 @@ async def _untried(client: Client, name: str, question: Question, known: Known) 
 
 def _command(*words: str) -> str:
     return " ".join(map(shlex.quote, ("mlmodelscope", *words)))
-
-
-# ---------------------------------------------------------------- for people
-
-SHOWN = [
-    Column("model"),
-    Column("framework"),
-    Column("node"),
-    Column("settings", optional=True),
-    Column("batch", right=True),
-    Column("ms", "latency_ns", ms, right=True),
-    Column("inputs/s", "throughput", lambda x: "n/a" if x is None else f"{x:.1f}", right=True),
-    Column("accuracy", right=True, optional=True),
-    Column("cost of 1,000", "cost", lambda x: "" if x is None else f"{x:.3g}", True, True),
-    Column("why", "reason"),
-]
-TITLES = {
-    "recommended": "Recommended: nothing measured is better than these in every respect",
-    "beaten": "Within the limits, and beaten",
-    "outside": "Outside the limits",
-    "not known": "Not enough is known",
-}
-
-
-def _print(choices: Sequence[Choice], commands: Sequence[str], question: Question) -> None:
-    out = console()
-    for verdict, title in TITLES.items():
-        rows = [_row(choice) for choice in choices if choice.verdict == verdict]
-        if rows:
-            out.print(table(rows, SHOWN, f"\n{title}"))
-    if not choices:
-        out.print(f"nothing of {question.task} was measured yet", markup=False)
-    elif all(choice.verdict != "recommended" for choice in choices):
-        out.print("nothing that was measured can be recommended", markup=False)
-    if any(choice.verdict == "recommended" for choice in choices):
-        out.print(f"latency: p{question.percentile} of a predict", markup=False)
-        if any("cost" in choice.option.na for choice in choices):
-            out.print("cost: n/a where a node has no label `price` (an hour's)", markup=False)
-    if commands:
-        out.print("\nMeasure next:")
-        for command in commands:
-            out.print(f"  {command}", markup=False, soft_wrap=True)
-
-
-def _row(choice: Choice) -> dict[str, Any]:
-    option = choice.option
-    return {
-        "model": f"{option.model} {option.version}",
-        "framework": f"{option.framework} {option.framework_version}",
-        "node": option.node_id,
-        "settings": option.set_to,
-        "batch": str(option.batch_size),
-        "latency_ns": option.latency_ns,
-        "throughput": option.throughput,
-        "accuracy": _accuracy(option),
-        "cost": option.cost,
-        "reason": choice.reason,
-    }
-
-
-def _accuracy(option: Option) -> str:
-    if option.accuracy is None:
-        return ""
-    return f"{option.figure} {option.accuracy:.4g} (n={option.items})"
-
-
-def _flat(choice: Choice) -> dict[str, Any]:
-    fields = msgspec.to_builtins(choice.option)
-    return {"verdict": choice.verdict, "reason": choice.reason, **fields}
 
 
 # ---------------------------------------------------------------- what was typed
