@@ -41,6 +41,7 @@ summary { cursor: pointer; color: #0a58ca; }
 .plot { margin: .6em 0; overflow-x: auto; }
 @page { size: A3; margin: 13mm; }
 @media print { body { margin: 0 auto; } nav { display: none; } .wide, .plot { overflow: visible; }
+  table { font-size: 12px; } th, td { padding-right: 8px; }
   h2, h3 { break-after: avoid; } tr, .plot, .card, p { break-inside: avoid; } }
 """
 PLOT = {"displayModeBar": False, "responsive": False}

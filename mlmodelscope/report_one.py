@@ -16,6 +16,7 @@ from analysis.summary import Result
 from bus.messages import JobStarted, Manifest, Message, TimelineChunk
 from collector.timeline import Timeline
 from mlmodelscope import accuracy_report, answer_words, load_report, report, reproduce
+from mlmodelscope.imported import devices
 from mlmodelscope.page import Cards, Code, Page, Part, Plot, Rows, Words
 from mlmodelscope.predictions import rows_by_kind
 from mlmodelscope.report_setting import completeness_of, environment_of, settings_of
@@ -56,7 +57,7 @@ class Reported:
 def page_of(stored: Reported) -> Page:
     """The whole report."""
     result = stored.result
-    page = Page(f"{result.model} {result.model_version} on {_framework(result)}", about(stored))
+    page = Page(_title(result), about(stored))
     judged = accuracy(stored.facts)
     page.add("Summary", [*_warnings(result), Cards([*_cards(stored, judged)])])
     page.add("How fast it is", [*_speed(stored)])
@@ -78,12 +79,16 @@ def about(stored: Reported) -> str:
     at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(started.at_ns / 1e9))
     machine = result.node
     cpu = f"{machine.cpu}, {machine.cores} cores" if machine and machine.cores else ""
+    if machine is not None and result.recording is not None:
+        cpu = devices(machine)
     parts = (f"Evaluation {stored.evaluation_id}", at, cpu, f"node {result.node_id}")
     return " · ".join(part for part in parts if part)
 
 
-def _framework(result: Result) -> str:
-    return f"{result.framework} {result.framework_version}"
+def _title(result: Result) -> str:
+    """What ran; what an imported recording does not say is left out."""
+    words = (result.model, result.model_version, "on", result.framework, result.framework_version)
+    return " ".join(word for word in words if word and not word.startswith("unknown"))
 
 
 def plain(markup: str) -> str:
@@ -126,7 +131,7 @@ def _cards(stored: Reported, judged: Sequence[Accuracy]) -> Iterator[tuple[str, 
         row = result.latency[0]
         size = row.batch_size or "unknown"
         interval = f"95 % {ms(row.median_low_ns)}–{ms(row.median_high_ns)} ms"
-        about = interval if row.median_low_ns is not None else f"{row.queries} queries"
+        about = interval if row.median_low_ns is not None else f"n = {row.queries}"
         yield f"latency, batch {size} (p50)", f"{ms(row.p50_ns)} ms", about
     if (best := result.best_batch) is not None:
         yield (

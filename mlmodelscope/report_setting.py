@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.text import Text
+
 from analysis.summary import Result
 from bus.messages import Conditions, JobStarted, Message, TimelineChunk
 from collector.timeline import Timeline
 from mlmodelscope import completeness
-from mlmodelscope.imported import devices
+from mlmodelscope.imported import devices, recording_lines
 from mlmodelscope.page import Code, Part, Rows, Words
 from mlmodelscope.tables import Column, gib
 
@@ -32,6 +34,8 @@ def environment_of(facts: Sequence[Message], result: Result) -> Iterator[Part]:
     if conditions is not None:
         rows += [{"what": what, "value": value} for what, value in _conditions(conditions)]
     yield Rows(rows, FACTS, "Machine")
+    for line in recording_lines(result.recording) if result.recording is not None else ():
+        yield Words(Text.from_markup(line).plain, "note")
     if conditions is None:
         yield Words("n/a: what the machine was doing: its node told nothing of it", "note")
     else:
