@@ -18,7 +18,7 @@ FACTS = [Column("what"), Column("value")]
 SIDES = [Column("setting"), Column("requested"), Column("effective")]
 RUNS = [
     Column("run", "index", right=True),
-    Column("batch", "batch_size", right=True),
+    Column("batch", "batch_size", lambda size: str(size or "unknown"), right=True),
     Column("level"),
     Column("load", "scenario"),
     Column("queries", right=True),
