@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from statistics import median
 
 from bus.messages import LEVELS, Message, RunMeasured
@@ -10,9 +11,36 @@ from bus.messages import LEVELS, Message, RunMeasured
 MODEL = LEVELS.index("model")
 
 
-def by_speed(measured: Mapping[str, float]) -> list[tuple[str, float]]:
+NEVER = float("inf")
+HOUR_NS = 3.6e12
+
+
+def speed(time_ns: float | None) -> float:
+    """By what the faster of two is told, the least first; what nobody measured comes last."""
+    return NEVER if time_ns is None else float(time_ns)
+
+
+def by_speed(measured: Mapping[str, float | None]) -> list[tuple[str, float]]:
     """(place, time) pairs, the fastest first; those alike by name, so that an answer is one."""
-    return sorted(measured.items(), key=lambda pair: (pair[1], pair[0]))
+    return sorted(((place, speed(time)) for place, time in measured.items()), key=_time_and_name)
+
+
+def _time_and_name(pair: tuple[str, float]) -> tuple[float, str]:
+    return pair[1], pair[0]
+
+
+def price_per_hour(labels: Mapping[str, str]) -> float | None:
+    """What an hour of a node costs, by its label `price`; None where it has none that is one."""
+    try:
+        price = float(labels["price"])
+    except (KeyError, ValueError):
+        return None
+    return max(0.0, price) if isfinite(price) else None
+
+
+def cost_per_1000(price: float, ns_per_input: float) -> float:
+    """What 1,000 inputs cost on a node that does nothing else meanwhile."""
+    return price * 1000 * ns_per_input / HOUR_NS
 
 
 def typical(times: Iterable[float], otherwise: float) -> float:

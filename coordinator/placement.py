@@ -12,7 +12,7 @@ from functools import cached_property
 from heapq import nsmallest
 from itertools import islice
 
-from analysis.recommend import typical
+from analysis.recommend import NEVER, price_per_hour, speed, typical
 from bus.messages import FrameworkSeen, ModelRan, Place, Preference, Run
 from coordinator.constraints import Fitting
 from coordinator.provision import is_provisioned
@@ -23,7 +23,6 @@ NOMINAL_S = 1.0
 """A job of which nothing is known, and a fetch of which nothing is known."""
 OVERHEAD_S = 0.1
 """What a job takes beside its predictions."""
-DEAREST = float("inf")
 Rank = tuple[float | int | str, ...]
 
 
@@ -142,7 +141,7 @@ def _rank(node_id: str, cores: int, price: float, outlook: Outlook) -> Rank:
             first: float = price * outlook.expected_s(node_id)
         case "fastest":
             ran = outlook.ran.get(node_id)
-            first = float(ran.ns_per_input) if ran else DEAREST
+            first = speed(ran.ns_per_input if ran else None)
         case "least_loaded":
             first = waits_s
         case _:
@@ -152,10 +151,8 @@ def _rank(node_id: str, cores: int, price: float, outlook: Outlook) -> Rank:
 
 def _price(found: Fitting) -> float:
     """What an hour of these nodes costs, by their label; without one they come last."""
-    try:
-        return max(0.0, float(found.example.labels["price"]))
-    except (KeyError, ValueError):
-        return DEAREST
+    price = price_per_hour(found.example.labels)
+    return NEVER if price is None else price
 
 
 def in_order(fits: Iterable[Fitting], outlook: Outlook = UNKNOWING) -> list[str]:

@@ -118,7 +118,7 @@ def print_row(row: Accuracy, result: Result, *, every_wrong: bool) -> None:
         out.print(f"[yellow]its weights are {row.weights}: this says nothing of the model[/]")
     told = list(figures(row))
     if told:
-        out.print(table([_figure(figure) for figure in told], FIGURES))
+        out.print(table([figure_cells(figure) for figure in told], FIGURES))
     else:
         out.print("no item has a label that this model's answers could be held against")
     out.print(_counted(row))
@@ -185,7 +185,8 @@ def _print_classes(found: Classification, every_wrong: bool) -> None:
         out.print(table(rows, WRONG, title))
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def figure_cells(figure: Figure) -> dict[str, Any]:
+    """One figure as a row of FIGURES."""
     interval = ""
     if figure.low is not None and figure.high is not None:
         interval = f"{_value(figure.low, '')}–{_value(figure.high, figure.unit)}"

@@ -105,6 +105,14 @@ async def analyses_of(
     InputError for one that is still running, or that ended without a single predict.
     """
     evaluation_id, facts, _ = await client.stored(evaluation)
+    refuse_unfinished(evaluation_id, facts)
+    spans = await client.timeline(evaluation_id) if timeline else None
+    ceilings = await known_ceilings(client, facts)
+    return Analyses(Evidence(facts, spans, ceilings=ceilings), batch_size)
+
+
+def refuse_unfinished(evaluation_id: str, facts: list[Message]) -> None:
+    """InputError for an evaluation that runs, or that did not end well."""
     result = summarize(facts)
     if result.state == "running":
         raise InputError(
@@ -114,12 +122,9 @@ async def analyses_of(
     if result.state != "finished":
         why = result.failures[0].text if result.failures else "it was stopped"
         raise InputError(f"evaluation {evaluation_id[:8]} {result.state}: {why}; evaluate it again")
-    spans = await client.timeline(evaluation_id) if timeline else None
-    ceilings = await _known_ceilings(client, facts)
-    return Analyses(Evidence(facts, spans, ceilings=ceilings), batch_size)
 
 
-async def _known_ceilings(client: Client, facts: list[Message]) -> list[Ceiling]:
+async def known_ceilings(client: Client, facts: list[Message]) -> list[Ceiling]:
     """What is known by now of the machine of a job whose own record holds none."""
     started = next((fact for fact in facts if isinstance(fact, JobStarted)), None)
     node = started.node if started else None

@@ -18,6 +18,8 @@ from mlmodelscope import cli_image as images
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
 from mlmodelscope import cli_models as known
+from mlmodelscope import cli_recommend as advice
+from mlmodelscope import cli_report as reports
 from mlmodelscope import cli_services as services
 from mlmodelscope import cli_timelines as timelines
 from mlmodelscope.asked import Asked, read_settings
@@ -36,8 +38,8 @@ app = App(
     name="mlmodelscope",
     help="How accurate, how fast and how costly is this model, on that framework, on that "
     "machine, and why?\n\nExit codes: 0 done; 1 the evaluation (or the system) failed; 2 wrong "
-    "usage; 3 no node fits; 4 a comparison found something worse; 5 no verdict may be drawn. Each "
-    "command has examples: `mlmodelscope evaluate --help`.",
+    "usage; 3 no node fits; 4 a comparison found something worse; 5 no verdict may be drawn, or "
+    "nothing be recommended. Each command has examples: `mlmodelscope evaluate --help`.",
     version_flags=["--version"],
     help_format="markdown",
 )
@@ -303,6 +305,8 @@ app.command(importing.import_profiles, name="import")
 app.command(timelines.timeline)
 app.command(cli_analyze.analyze)
 app.command(cli_analyze.ceilings)
+app.command(reports.report)
+app.command(advice.recommend)
 app.command(manifests.check)
 app.command(manifests.publish)
 app.command(manifests.unpublish)

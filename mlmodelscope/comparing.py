@@ -68,17 +68,25 @@ async def compare_stored(client: Client, names: Sequence[str], wanted: Wanted, s
             for name in names:
                 stored.append(await fetched(client, name, shown))
                 progress.advance(task)
-            known = [await _spreads(client, one, stored) for one in stored]
+            found = await against_first(client, stored, wanted)
     first, *others = stored
-    found = [
-        compare(first.facts, other.facts, replace(wanted, between=wider(known[0], spread)))
-        for other, spread in zip(others, known[1:], strict=True)
-    ]
-    layers = [_layers(first, other) for other in others] if shown.layers else [[]] * len(others)
+    layers = [layer_pairs(first, one) for one in others] if shown.layers else [[]] * len(others)
     if target is not None:
         timeline_file.write(_picture(*stored), target)
     _print(found, layers, shown)
     return exit_code(found)
+
+
+async def against_first(
+    client: Client, stored: Sequence[Stored], wanted: Wanted
+) -> list[Comparison]:
+    """Each of the others held against the first."""
+    known = [await _spreads(client, one, stored) for one in stored]
+    first, *others = stored
+    return [
+        compare(first.facts, other.facts, replace(wanted, between=wider(known[0], spread)))
+        for other, spread in zip(others, known[1:], strict=True)
+    ]
 
 
 async def _spreads(client: Client, one: Stored, all: Sequence[Stored]) -> dict[int, Spread]:
@@ -107,7 +115,8 @@ def exit_code(found: Sequence[Comparison]) -> int:
     return OK if len(told) == len(found) else NOT_COMPARABLE
 
 
-def _layers(one: Stored, two: Stored) -> list[LayerPair]:
+def layer_pairs(one: Stored, two: Stored) -> list[LayerPair]:
+    """The layers of two evaluations matched, where both looked at them."""
     if one.timeline is None or two.timeline is None:
         return []
     graphs = [

@@ -28,8 +28,8 @@ FIGURES = [
 DIFFERENCES = [
     Column("about", "aspect"),
     Column("what", "name"),
-    Column("A", "a", lambda text: _value(text)),
-    Column("B", "b", lambda text: _value(text)),
+    Column("A", "a", lambda text: shown_value(text)),
+    Column("B", "b", lambda text: shown_value(text)),
     Column("", "asked", lambda asked: "" if asked else "not asked about"),
 ]
 LAYERS = [
@@ -52,8 +52,8 @@ def print_comparison(found: Comparison, layers: Sequence[LayerPair]) -> None:
     for line in headline(found):
         out.print(line)
     if found.metrics:
-        out.print(table([_figure(row) for row in found.metrics], FIGURES))
-    for line in _notes(found):
+        out.print(table([figure_cells(row) for row in found.metrics], FIGURES))
+    for line in notes(found):
         out.print(line)
     if found.gate.differences:
         rows = [msgspec.to_builtins(each) for each in found.gate.differences]
@@ -131,7 +131,8 @@ def print_layers(pairs: Sequence[LayerPair]) -> None:
     )
 
 
-def _figure(row: MetricRow) -> dict[str, Any]:
+def figure_cells(row: MetricRow) -> dict[str, Any]:
+    """One figure as a row of FIGURES."""
     found, unit = row.ratio, row.unit
     name = {"latency": "p50 ms", "p99": "p99 ms"}.get(row.metric, row.metric)
     return {
@@ -153,7 +154,8 @@ def _amount(value: float, unit: str, sign: bool = False) -> str:
     return f"{value:+.1f}" if sign else f"{value:.1f}"
 
 
-def _notes(found: Comparison) -> Iterator[str]:
+def notes(found: Comparison) -> Iterator[str]:
+    """What must be said beside the figures, as rich markup."""
     yield (
         f"effect: Cliff's delta; a verdict needs the interval beyond ±{100 * found.tolerance:g} %"
     )
@@ -180,7 +182,7 @@ def _notes(found: Comparison) -> Iterator[str]:
             yield escape(f"  {each.input}: A says {each.a}, B says {each.b}")
 
 
-def _value(text: str) -> str:
+def shown_value(text: str) -> str:
     """Of a digest its beginning; of others the first words."""
     return shortened(text, 19 if text.startswith("sha256:") else 40)
 

@@ -48,12 +48,7 @@ def write_html(answer: Answer, path: Path) -> None:
 
 def write_png(answer: Answer, path: Path) -> None:
     """A picture of the plot, taken by the Chromium or Chrome of this machine."""
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
-        raise InputError(
-            f"--output png: no browser is installed ({', '.join(BROWSERS)}): install Chromium, "
-            "or use --output html"
-        )
+    browser = find_browser("--output png", "--output html")
     made = _figure(answer)
     size = f"--window-size={made.layout.width},{made.layout.height}"
     with TemporaryDirectory(prefix="mlmodelscope-") as folder:
@@ -64,28 +59,61 @@ def write_png(answer: Answer, path: Path) -> None:
         shot = Path(folder) / "plot.png"
         profile = f"--user-data-dir={folder}/profile"
         command = [browser, *QUIET, size, profile, f"--screenshot={shot}", "--timeout=20000"]
-        try:
-            done = subprocess.run(
-                [*command, page.as_uri()], capture_output=True, text=True, timeout=PICTURE_S
-            )
-        except subprocess.TimeoutExpired as exc:
-            raise InputError(
-                f"--output png: {browser} took no picture within {PICTURE_S:g} s: use --output html"
-            ) from exc
-        if not shot.exists():
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise InputError(f"--output png: {browser} took no picture: {last[-300:]}")
+        _draw([*command, page.as_uri()], shot, "--output png", "--output html")
         shutil.move(shot, path)
 
 
-def _figure(answer: Answer):  # type: ignore[no-untyped-def]
+def write_pdf(page: str, path: Path) -> None:
+    """A page of HTML as PDF, printed by the Chromium or Chrome of this machine."""
+    browser = find_browser("a report as .pdf", "-o report.html")
+    with TemporaryDirectory(prefix="mlmodelscope-") as folder:
+        source, printed = Path(folder) / "page.html", Path(folder) / "page.pdf"
+        source.write_text(page)
+        command = [browser, *QUIET, f"--user-data-dir={folder}/profile", "--no-pdf-header-footer"]
+        command += [f"--print-to-pdf={printed}", "--timeout=20000", source.as_uri()]
+        _draw(command, printed, "a report as .pdf", "-o report.html")
+        shutil.move(printed, path)
+
+
+def find_browser(what: str, instead: str) -> str:
+    """The first browser that is installed; InputError says what to do where none is."""
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        raise InputError(
+            f"{what}: no browser is installed ({', '.join(BROWSERS)}): install Chromium, "
+            f"or use {instead}"
+        )
+    return browser
+
+
+def _draw(command: list[str], made: Path, what: str, instead: str) -> None:
+    """Let the browser make a file; InputError with its last words where it does not."""
     try:
-        from mlmodelscope import plots
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PICTURE_S)
+    except subprocess.TimeoutExpired as exc:
+        raise InputError(
+            f"{what}: {command[0]} drew nothing within {PICTURE_S:g} s: use {instead}"
+        ) from exc
+    if not made.exists():
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise InputError(f"{what}: {command[0]} drew nothing: {last[-300:]}")
+
+
+def _figure(answer: Answer):  # type: ignore[no-untyped-def]
+    need_plotly()
+    from mlmodelscope import plots
+
+    return plots.figure(answer)
+
+
+def need_plotly() -> None:
+    """InputError, which says what to install, where plots cannot be made."""
+    try:
+        from mlmodelscope import plots  # noqa: F401
     except ImportError as exc:
         raise InputError(
             "plots need plotly, which is not installed here: pip install 'mlmodelscope[plots]'"
         ) from exc
-    return plots.figure(answer)
 
 
 def _table(answer: Answer) -> str:

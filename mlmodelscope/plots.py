@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 from plotly.colors import qualitative
+from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
 from analysis.answers import Answer
@@ -33,6 +34,12 @@ def figure(answer: Answer) -> go.Figure:
         legend={"font": {"size": 11}},
     )
     return made
+
+
+def drawing_code() -> str:
+    """The JavaScript that draws figures, for files that hold several."""
+    code: str = get_plotlyjs()
+    return code
 
 
 def _subtitle(answer: Answer) -> str:

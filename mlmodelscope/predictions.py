@@ -25,6 +25,17 @@ Row = dict[str, Any]
 def tables_of(predictions: Sequence[Prediction], title: str = TITLE) -> list[RenderableType]:
     """Everything that the predictions hold, kind by kind, under one title."""
     shown: list[RenderableType] = []
+    for rows, columns in rows_by_kind(predictions):
+        shown.append(table(rows, columns, "" if shown else title))
+    if silent := [p.input for p in predictions if _says_nothing(p)]:
+        names = ", ".join(map(escape, silent[:MOST_ROWS]))
+        more = f" and {len(silent) - MOST_ROWS} more" if len(silent) > MOST_ROWS else ""
+        shown.append(f"nothing found in {names}{more}")
+    return shown
+
+
+def rows_by_kind(predictions: Sequence[Prediction]) -> Iterator[tuple[list[Row], list[Column]]]:
+    """The rows of each kind of output that there is, with the columns to show."""
     for rows_of, columns in KINDS:
         rows = [
             {"input": "" if rank else prediction.input} | row
@@ -32,12 +43,7 @@ def tables_of(predictions: Sequence[Prediction], title: str = TITLE) -> list[Ren
             for rank, row in enumerate(_some(rows_of(prediction)))
         ]
         if rows:
-            shown.append(table(rows, [Column("input"), *columns], "" if shown else title))
-    if silent := [p.input for p in predictions if _says_nothing(p)]:
-        names = ", ".join(map(escape, silent[:MOST_ROWS]))
-        more = f" and {len(silent) - MOST_ROWS} more" if len(silent) > MOST_ROWS else ""
-        shown.append(f"nothing found in {names}{more}")
-    return shown
+            yield rows, [Column("input"), *columns]
 
 
 def cells_of(prediction: Prediction) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ def print_result(
 ) -> None:
     """Everything that there is to say about one evaluation."""
     out = console()
-    out.print(f"\n[bold]{escape(result.model)} {result.model_version}[/] {_where(result)}")
+    out.print(f"\n[bold]{escape(result.model)} {result.model_version}[/] {where_it_ran(result)}")
     if result.state != "finished":
         out.print(f"[bold red]{result.state}[/]")
         for failure in result.failures:
@@ -46,8 +46,8 @@ def print_result(
     for shown in tables_of(told, f"\nWhat it says{_marked(result)}"):
         out.print(shown)
     if result.latency:
-        out.print(table(_latency(result), LATENCY, "How fast it is", mark="best"))
-        for line in _latency_notes(result):
+        out.print(table(latency_rows(result), LATENCY, "How fast it is", mark="best"))
+        for line in latency_notes(result):
             out.print(line)
     print_loads(out, result.scenarios)
     for line in claim_lines(result.claims):
@@ -62,7 +62,7 @@ def print_result(
         out.print(line)
     if deep is not None:
         print_deep(deep)
-    for line in _cost_lines(result):
+    for line in cost_lines(result):
         out.print(line)
     for line in _completeness(result, timeline):
         out.print(line)
@@ -139,7 +139,8 @@ LAYERS = [
 ]
 
 
-def _latency(result: Result) -> list[dict[str, Any]]:
+def latency_rows(result: Result) -> list[dict[str, Any]]:
+    """Each batch size as a row of LATENCY."""
     best = result.best_batch.batch_size if result.best_batch else None
     return [
         {
@@ -166,7 +167,8 @@ def _layer(row: LayerRow) -> dict[str, Any]:
 # ---------------------------------------------------------------- lines
 
 
-def _where(result: Result) -> str:
+def where_it_ran(result: Result) -> str:
+    """Framework, machine and node in a line of rich markup."""
     machine = result.node
     threads = result.effective.get("intra_op_threads")
     unsaid = ("", "default", "unknown (imported)")
@@ -219,7 +221,8 @@ def _amount(value: float, unit: str) -> str:
     return f"{value:.4g} {unit}".strip()
 
 
-def _latency_notes(result: Result) -> list[str]:
+def latency_notes(result: Result) -> list[str]:
+    """What must be said beside the table, as rich markup."""
     lines = []
     if result.best_batch is not None and len(result.latency) > 1:
         lines.append(f"best: batch {result.best_batch.batch_size}, {result.best_batch.rule}")
@@ -248,7 +251,8 @@ def coverage_lines(rows: Sequence[CoverageRow]) -> list[str]:
     return lines
 
 
-def _cost_lines(result: Result) -> list[str]:
+def cost_lines(result: Result) -> list[str]:
+    """What looking cost, and what could not be looked at, as rich markup."""
     lines = []
     if not result.leveled:
         level = result.latency[0].level

@@ -96,6 +96,7 @@ HOMES = {
         "mlmodelscope/on_nodes.py",
         "mlmodelscope/cli_compare.py",
         "mlmodelscope/cli_pitfall.py",
+        "mlmodelscope/cli_report.py",
         "mlmodelscope/cli_dead.py",
         "mlmodelscope/cli_services.py",
         "mlmodelscope/cli_timelines.py",
@@ -103,7 +104,10 @@ HOMES = {
         "mlmodelscope/where.py",
     },
     "pycocotools": {"analysis/detection.py"},
-    "plotly": {f"mlmodelscope/{name}.py" for name in ("plots", "plots_roofline", "analyses")},
+    "plotly": {
+        f"mlmodelscope/{name}.py"
+        for name in ("plots", "plots_roofline", "plots_comparison", "analyses", "page")
+    },
     "uvloop": {"bus/loop.py"},
     **WORKER_HOMES,
     "pynvml": {"predictor_node/capabilities.py", f"{WORKER}/profilers/nvml.py"},
