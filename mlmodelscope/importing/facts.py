@@ -25,6 +25,7 @@ from bus.messages import (
 from mlmodelscope.importing.batches import NODE, SOURCE, Names
 from mlmodelscope.importing.files import Content
 from mlmodelscope.importing.profile import UNKNOWN, Options, Profile
+from mlmodelscope.importing.secrets_withheld import without_secrets
 
 QUERIES = 50_000
 ABOUT_BYTES = 256 * 1024
@@ -87,7 +88,10 @@ Body = tuple[type[Fact], dict[str, Any]]
 
 def recording(content: Content, profile: Profile) -> Recording:
     """Where the spans come from, and what became of every event."""
-    spans, about, notes = profile.spans, profile.about, list(profile.notes)
+    spans, notes = profile.spans, list(profile.notes)
+    about, withheld = without_secrets(profile.about)
+    if withheld:
+        notes.append(f"{withheld} fields at the top of the file look like secrets: not kept")
     size = len(msgspec.json.encode(about))
     if size > ABOUT_BYTES:
         notes.append(f"{size:,} bytes at the top of the file are not kept ({', '.join(about)})")
