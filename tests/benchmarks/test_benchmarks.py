@@ -38,6 +38,7 @@ ROWS = {
     "fleet": 7,
     "scenarios": 5,
     "comparing": 2,
+    "analyses": 4,
 }
 
 

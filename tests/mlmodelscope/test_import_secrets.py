@@ -8,7 +8,6 @@ import re
 
 from mlmodelscope.importing.secrets_withheld import without_secrets
 
-
 KEY = re.compile(r"hf_[A-Za-z0-9]{20,}")
 
 

@@ -96,7 +96,9 @@ def test_several_are_held_against_the_first(
     assert done.returncode == 0, done.stderr
     markup = own_markup((tmp_path / "many.html").read_text())
     assert "<h2>B against A" in markup and "<h2>C against A" in markup
-    assert "B is slower at batch 1" in markup and "onnxruntime" in markup and "pytorch" in markup
+    # How far earlier like runs lie apart counts too, where there are some: then it may be noise.
+    assert re.search(r"B is slower at batch 1|[Nn]o evidence", markup)
+    assert "onnxruntime" in markup and "pytorch" in markup
     assert "Layers of A and B" in markup
     assert f"mlmodelscope report {a[:12]} {b[:12]} {a[:12]} --across framework --force" in markup
     assert mlms("report", a, b, "-o", "two.md").returncode == 0
@@ -160,8 +162,8 @@ def test_the_front_of_what_was_measured(mlms: Any, evaluated: Evaluated) -> None
     ]  # fmt: skip
     if unjudged:  # unless another test measured it in the same system
         assert {choice["verdict"] for choice in unjudged} == {"not known"}
-        command = next(c for c in found["measure_next"] if " accuracy MNIST-CNN" in c)
-        assert "--framework pytorch@" in command and "--dataset MNIST-5k" in command
+        commands = [c for c in found["measure_next"] if " accuracy MNIST-CNN" in c]
+        assert any("--framework pytorch@" in c and "--dataset MNIST-5k" in c for c in commands)
     done = mlms(*asked, "--max-latency", "1us")
     assert done.returncode == 5 and "Outside the limits" in done.stdout
 
