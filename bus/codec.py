@@ -11,7 +11,7 @@ import zstandard
 from msgspec.structs import replace
 
 from bus.errors import ProtocolError
-from bus.messages import MESSAGES, Manifest, Message, Span
+from bus.messages import MESSAGES, DatasetManifest, Manifest, Message, Span
 
 M = TypeVar("M", bound=Message)
 
@@ -79,6 +79,6 @@ def digest(value: Any) -> str:
     return "sha256:" + sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 
-def content_digest(manifest: Manifest) -> str:
+def content_digest(manifest: Manifest | DatasetManifest) -> str:
     """What results are keyed by: who owns and who sees a model does not change what it computes."""
-    return digest(replace(manifest, owner="", visibility="public", hidden=False))
+    return digest(replace(manifest, owner="", groups=[], visibility="public", hidden=False))

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from bus.codec import digest
+from bus.codec import content_digest
 from bus.errors import AssetError
 from bus.messages import DatasetFile, DatasetManifest
 from predictor_node.model_files import Fetch
@@ -71,5 +71,5 @@ def dataset_facts(dataset: DatasetManifest | None) -> dict[str, str]:
     return {
         "dataset": dataset.name,
         "dataset_version": dataset.version,
-        "dataset_digest": digest(dataset),
+        "dataset_digest": content_digest(dataset),
     }
