@@ -26,7 +26,7 @@ from benchmarks.effort import Effort
 from benchmarks.fleet_nodes import announcement
 from benchmarks.intervals import bootstrap, exactly
 from benchmarks.report import Result, Row
-from benchmarks.services import Fleet, Service, connected, environment, running
+from benchmarks.services import Fleet, Service
 from bus import subjects
 from bus.connection import Bus
 from bus.messages import (
@@ -41,8 +41,6 @@ from bus.messages import (
 from coordinator.constraints import misfits, survey
 from coordinator.placement import Outlook, choose
 from coordinator.registry import Registry
-
-__all__ = ("Fleet", "connected", "environment", "run", "running")
 
 CHOOSE_MS, EXPLAIN_MS = 1.0, 20.0
 A_MINUTE = 1_000
