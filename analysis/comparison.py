@@ -112,12 +112,12 @@ def compare(
     """
     wanted = wanted or Wanted()
     a, b = _ended(facts_a), _ended(facts_b)
+    found = gate(facts_a, facts_b, wanted.across)
     metrics = [*_metric_rows(facts_a, facts_b, wanted)]
     both = bool(a.dataset and b.dataset)
     judged = rightness(facts_a, facts_b) if both and "accuracy" in wanted.metrics else None
     if not metrics and judged is None:
         raise InputError(_nothing_shared(facts_a, facts_b))
-    found = gate(facts_a, facts_b, wanted.across)
     told = found.comparable or wanted.force
     return Comparison(
         a=title(a),

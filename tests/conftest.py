@@ -21,6 +21,21 @@ from bus.connection import Bus
 from mlmodelscope import embedded, servers
 
 
+WHOLE_MACHINE = ("reliability", "deployment", "benchmarks")
+"""Folders whose tests kill servers, fill disks or run a Docker engine: one at a time, and first."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what may not run side by side: what is in one file, and what needs the whole machine."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0]
+        alone = folder in WHOLE_MACHINE
+        item.add_marker(pytest.mark.xdist_group("machine" if alone else str(item.path)))
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in WHOLE_MACHINE)
+
+
 @pytest.fixture(scope="session")
 def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real nats-server with JetStream."""

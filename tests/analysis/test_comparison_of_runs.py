@@ -255,6 +255,11 @@ def test_an_unknown_aspect_is_named() -> None:
         gate(told(BASE), told(BASE), "framwork")
 
 
+def test_a_wrong_aspect_is_told_before_what_is_not_shared() -> None:
+    with pytest.raises(UnknownNameError, match="colour"):
+        compare(told({1: times(1e6)}), told({2: times(1e6)}), Wanted(across="colour"))
+
+
 # ------------------------------------------------------------------ answers
 
 

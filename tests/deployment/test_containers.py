@@ -176,13 +176,16 @@ def nodes(count: int, engine: Any) -> list[dict[str, Any]]:
 
 
 def test_three_servers_form_one_jetstream_cluster(engine: Any, system: None) -> None:
-    for server in ("nats-1", "nats-2", "nats-3"):
+    def cluster(server: str) -> tuple[str, int]:
         url = "http://127.0.0.1:8222/jsz"
-        meta = json.loads(engine.compose("exec", "-T", server, "wget", "-q", "-O", "-", url))
-        assert (meta["meta_cluster"]["name"], meta["meta_cluster"]["cluster_size"]) == (
-            "mlmodelscope",
-            3,
-        )
+        said = json.loads(engine.compose("exec", "-T", server, "wget", "-q", "-O", "-", url))
+        return said["meta_cluster"]["name"], said["meta_cluster"]["cluster_size"]
+
+    deadline_s = time.monotonic() + READY_S
+    for server in ("nats-1", "nats-2", "nats-3"):
+        while (seen := cluster(server)) != ("mlmodelscope", 3):  # one joins after the others
+            assert time.monotonic() < deadline_s, (server, seen)
+            time.sleep(0.2)
 
 
 def test_an_evaluation_through_the_published_bus_finishes(engine: Any, system: None) -> None:
