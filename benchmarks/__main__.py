@@ -19,6 +19,7 @@ from benchmarks import (
     comparing,
     environment,
     fleet,
+    one_evaluation,
     overhead,
     preprocess,
     reliability,
@@ -37,6 +38,7 @@ from bus.errors import MLModelScopeError
 BENCHMARKS: dict[str, Callable[[Effort], Awaitable[Result]]] = {
     "overhead": overhead.run,
     "tracing": tracing.run,
+    "evaluation": one_evaluation.run,
     "cold": cold.run,
     "spans": spans.run,
     "assembly": assembly.run,

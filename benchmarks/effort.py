@@ -25,6 +25,7 @@ class Effort:
     width: float = 0.005
     pause_s: float = 0.3
     cold_pairs: int = 9
+    evaluations: int = 120
     span_rounds: int = 5
     spans: int = 250_000
     peer_spans: int = 400
@@ -46,6 +47,7 @@ QUICK = Effort(
     limit_s=20.0,
     pause_s=0.05,
     cold_pairs=1,
+    evaluations=3,
     span_rounds=2,
     spans=3_000,
     peer_spans=10,

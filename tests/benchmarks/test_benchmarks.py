@@ -28,6 +28,7 @@ TINY = replace(
 ROWS = {
     "overhead": 2,
     "tracing": 3,
+    "evaluation": 2,
     "cold": 1,
     "spans": 2,
     "assembly": 3,
