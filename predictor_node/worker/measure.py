@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import Cancelled
+from .heap import heap
 from .trace import Times, now_ns
 
 PROGRESS_S = 0.2
@@ -25,19 +26,16 @@ Batch = Mapping[str, np.ndarray]
 def quiet_collector(generation: int = 2) -> Iterator[None]:
     """No garbage collection inside: its pauses would land on whichever query is running.
 
-    Before it begins, this generation and the younger ones are collected; all of them takes 5 to
-    20 ms, which a short pass over a dataset would feel.
-    Freezing takes what is alive out of the next collection too, so that the first one after the
-    run does not walk every module that a framework brought with it.
+    Before it begins, what is new of this generation and the younger ones is collected, and all that
+    is alive is taken out of the next collection, so that the first one after the run does not walk
+    every module that a framework brought with it.
     """
     was_enabled = gc.isenabled()
-    gc.collect(generation)
-    gc.freeze()
+    heap.settle(generation)
     gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
         if was_enabled:
             gc.enable()
 

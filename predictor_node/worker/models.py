@@ -12,6 +12,7 @@ from . import frameworks
 from .errors import Cancelled, WorkerError
 from .fed_as import SETTING as FEED
 from .fed_as import fed_by, feed_of
+from .heap import heap
 from .insides import SETTING as INSIDES
 from .job import Job, Target
 from .measure import Batch
@@ -33,6 +34,7 @@ class Opened:
 
     def close(self) -> None:
         self.plugin.close(self.handle)
+        heap.changed()
 
     def about(self) -> dict[str, Any]:
         """What an `opened` frame says of it."""
@@ -99,6 +101,7 @@ def key_of(target: Target) -> Key:
 def open_model(target: Target, profile: bool = False) -> Opened:
     """The target's model, opened now."""
     name, plugin, spec = target.framework, plugin_of(target), spec_of(target, profile)
+    heap.changed()
     begin_ns = now_ns()
     try:
         handle = plugin.open(spec)

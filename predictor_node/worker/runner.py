@@ -178,6 +178,8 @@ class JobRun:
     def _loop(self, run: Run, predicting: Predicting, phase: str, times: Times) -> None:
         """The same code for warming up and for measuring, so that it is warm itself."""
         queries, cancelled = len(times.starts_ns), self.cancelled
+        if not queries:
+            return  # no warm-up was asked for
         due_ns = at_once(queries)
         try:
             if predicting.hooks:
