@@ -14,12 +14,12 @@ from typing import BinaryIO, TypeVar
 
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import RawStreamMsg
-from nats.js.kv import KeyValue
+from nats.js.api import Header, RawStreamMsg
+from nats.js.kv import KV_DEL, KV_OP, KeyValue
 from nats.js.object_store import ObjectStore
 
+from bus import subjects
 from bus.codec import decode, encode
 from bus.errors import AssetError, BusError, StaleError
 from bus.messages import Message
@@ -55,8 +55,8 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
 class Bucket:
     """Messages under keys; every write may be a compare-and-set on the revision."""
 
-    def __init__(self, kv: KeyValue, name: str, client: Client) -> None:
-        self._kv, self._name, self._client = kv, name, client
+    def __init__(self, kv: KeyValue, name: str, js: JetStreamContext) -> None:
+        self._kv, self._name, self._js = kv, name, js
 
     async def get(self, key: str) -> tuple[Message, int] | None:
         """The message under `key` and its revision, or None."""
@@ -105,10 +105,17 @@ class Bucket:
         except (nats.errors.Error, TimeoutError) as exc:
             raise BusError(f"{self._name}/{key}: {exc}") from exc
 
-    async def delete(self, key: str, revision: int = 0) -> None:
-        """Remove `key`; watchers see None. revision: only if it is still the newest."""
+    async def delete(self, key: str, revision: int = 0) -> int:
+        """Remove `key`; watchers see None. revision: only if it is still the newest.
+
+        Returns the revision of the mark that is left: `update` of it writes the key again.
+        """
+        # Not KeyValue.delete: it does not say which revision the mark is.
+        subject, headers = subjects.key_change(self._name, key), {KV_OP: KV_DEL}
+        if revision:
+            headers[Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(revision)
         try:
-            await patiently(lambda: self._kv.delete(key, last=revision or None))
+            return (await patiently(lambda: self._js.publish(subject, headers=headers))).seq
         except nats.js.errors.BadRequestError as exc:
             if exc.err_code == WRONG_LAST:
                 raise StaleError(self._name, key) from exc

@@ -320,7 +320,7 @@ class Bus:
     async def bucket(self, name: str) -> Bucket:
         """A key-value bucket that `ensure` made."""
         with mapped(name):
-            return Bucket(await self._js.key_value(name), name, self._client)
+            return Bucket(await self._js.key_value(name), name, self._js)
 
     def dead_letters(self) -> DeadLetters:
         """What no service could deal with."""

@@ -187,14 +187,19 @@ class Attempts:
                 self._counters["stale_facts"] += 1
                 return
         # Also for a job that had ended: whoever moved it may have died before saying so.
-        await self.conclude(fact.evaluation_id, {fact.job_id: fact.sequence + 1})
+        await self.conclude(fact.evaluation_id, {fact.job_id: fact.sequence + 1}, moved)
 
-    async def conclude(self, evaluation_id: str, told: Mapping[str, int]) -> None:
-        """End an evaluation whose jobs have all ended; told: how many facts a job told."""
+    async def conclude(
+        self, evaluation_id: str, told: Mapping[str, int], moved: JobRecord | None = None
+    ) -> None:
+        """End an evaluation whose jobs have all ended.
+
+        told: how many facts a job told; moved: one that was just written, and need not be read.
+        """
         record = await self._board.evaluation(evaluation_id)
         if record is None or record.state != "running":
             return
-        found = [await self._board.job(placed.job_id) for placed in record.jobs]
+        found = await asyncio.gather(*(self._as_written(p.job_id, moved) for p in record.jobs))
         now_ns = time.time_ns()
         ended = jobs.end(record, [job for job in found if job is not None], now_ns)
         if ended is None:
@@ -205,6 +210,9 @@ class Attempts:
             jobs.outcome(job, told.get(job.job.job_id, 0)) for job in found if job is not None
         ]
         await self.say_ended(ended, outcomes)
+
+    async def _as_written(self, job_id: str, moved: JobRecord | None) -> JobRecord | None:
+        return moved if moved and moved.job.job_id == job_id else await self._board.job(job_id)
 
     async def say_ended(self, ended: EvaluationRecord, outcomes: list[JobOutcome]) -> None:
         """Tell everyone that an evaluation has ended, then write it down."""

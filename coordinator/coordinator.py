@@ -64,6 +64,8 @@ log = logging.getLogger(__name__)
 
 ACK_WAIT_S = 10.0
 """After so long, what a coordinator that died had in its hands is given to another."""
+MARK_S = 0.5
+"""Shorter than a sweep lets a job settle, which publishes again what bears no mark."""
 APPLICATION = LEVELS.index("application")
 PAGE_BYTES = 2 * 1024 * 1024
 
@@ -117,6 +119,7 @@ class Coordinator(Service):
         self._sweeper: asyncio.Task[None] | None = None
         self._clock = ClockWatch(bus)
         self._wake = asyncio.Event()
+        self._ending = asyncio.Event()
         self._stopping = False
 
     # ---------------------------------------------------------------- life
@@ -166,6 +169,7 @@ class Coordinator(Service):
         sweeper, self._sweeper = self._sweeper, None
         self._stopping = True
         self._wake.set()
+        self._ending.set()
         if sweeper is not None:
             # Not cancelled: that could fall between a record and what is said of it.
             await asyncio.wait([sweeper])
@@ -284,18 +288,31 @@ class Coordinator(Service):
     ) -> None:
         request, (began_ns, placed_ns) = record.request, times_ns
         try:
-            for job_id in published:
-                await self._attempts.mark_published(job_id, 1)
             if LEVELS.index(request.level) >= APPLICATION:
                 await self._clock.refresh()
                 spans = route_span(record, began_ns, placed_ns, self._clock.latest)
                 subject = subjects.span("coordinator", request.user, request.evaluation_id)
                 dedupe = f"{request.evaluation_id}.route"
                 await self._bus.record(subject, spans, dedupe=dedupe)
+            await self._mark_published(published)
         except BusError as exc:
             # The sweep publishes again what is not marked; a span less is said by its absence.
             self.counters["unmarked"] += 1
             log.warning("not marked", extra={"id": request.evaluation_id, "error": str(exc)})
+
+    async def _mark_published(self, job_ids: list[str]) -> None:
+        """Write down that jobs lie in their queues, where a node has not begun with them by then.
+
+        A node that begins at once writes to the same record: a mark would only make it try twice.
+        """
+        try:
+            await asyncio.wait_for(self._ending.wait(), MARK_S)
+        except TimeoutError:
+            pass
+        for job_id in job_ids:
+            seen = self._board.jobs.get(job_id)
+            if seen is not None and seen.record.state == "queued":
+                await self._attempts.mark_published(job_id, 1)
 
     async def _cancel(self, request: Message) -> Message:
         if not isinstance(request, Cancel):

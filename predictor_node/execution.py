@@ -10,6 +10,7 @@ import secrets
 import shutil
 import time
 import traceback
+from collections.abc import Awaitable
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ from bus.codec import content_digest
 from bus.errors import AssetError, MLModelScopeError
 from bus.messages import (
     LEVELS,
+    Conditions,
     GraphDescribed,
     Job,
     JobFailed,
@@ -98,12 +100,15 @@ class Execution:
         self._leg, self._leg_began_ns, self._process_ns = Leg([]), 0, 0
         self._task: asyncio.Task[None] | None = None
 
-    async def run(self, node: NodeAnnounced) -> bool:
-        """Run the job to its end, whatever that is, and tell it; whether it finished."""
+    async def run(self, node: NodeAnnounced, before: Awaitable[Conditions]) -> bool:
+        """Run the job to its end, whatever that is, and tell it; whether it finished.
+
+        before: what the machine was doing when the job's turn came.
+        """
         self._started_ns = self._teller.now_ns()
         self._root = self._next_id()
         self._note("queue", self._teller.at_node(self._job.submitted_ns), self._started_ns)
-        self._task = asyncio.create_task(self._measure(node))
+        self._task = asyncio.create_task(self._measure(node, before))
         try:
             await asyncio.wait_for(asyncio.shield(self._task), self._job.timeout_s)
         except TimeoutError:
@@ -155,7 +160,7 @@ class Execution:
 
     # ---------------------------------------------------------------- the way of a job
 
-    async def _measure(self, node: NodeAnnounced) -> None:
+    async def _measure(self, node: NodeAnnounced, before: Awaitable[Conditions]) -> None:
         job = self._job
         await self._teller.tell(
             JobStarted,
@@ -172,7 +177,7 @@ class Execution:
             weights=job.manifest.model.weights,
             claims=claims_of(job.manifest),
             readers=readers_of(job.manifest, job.dataset, job.user),
-            conditions=await asyncio.to_thread(conditions),
+            conditions=await before,
             **dataset_facts(job.dataset),
         )
         await self._hire()
@@ -409,6 +414,7 @@ class Execution:
         await self._teller.tell(StackDescribed, environment=environment.name, stack=stack)
 
     async def _finish(self, finished: dict[str, Any], node: NodeAnnounced) -> None:
+        after = asyncio.create_task(asyncio.to_thread(conditions))
         await self._teller.measure_clock()
         await self._own_spans()
         await self._teller.settle()
@@ -427,7 +433,7 @@ class Execution:
                 **{what: why for what, why in node.unavailable.items() if what not in UNSAID},
                 **finished["unavailable"],
             },
-            conditions=await asyncio.to_thread(conditions),
+            conditions=await after,
         )
         await self._teller.settle()
         self._finished = True

@@ -39,6 +39,8 @@ class Leases:
         self._bucket: Bucket | None = None
         self._wanted: set[str] = set()
         self._holding: dict[str, int] = {}
+        self._left: dict[str, int] = {}
+        """The marks of leases that we gave back: who comes next needs no other look at them."""
 
     async def start(self, bus: Bus) -> None:
         """Know where leases are kept."""
@@ -95,6 +97,12 @@ class Leases:
         """Have it, if nobody does."""
         assert self._bucket is not None
         try:
+            if left := self._left.pop(key, 0):
+                try:
+                    self._holding[key] = await self._bucket.update(key, value, left)
+                    return True
+                except StaleError:
+                    pass  # somebody has it, or had it meanwhile
             self._holding[key] = await self._bucket.create(key, value)
             return True
         except StaleError:
@@ -150,7 +158,7 @@ class Leases:
         if not revision:
             return
         try:
-            await self._bucket.delete(key, revision)
+            self._left[key] = await self._bucket.delete(key, revision)
             wish = await self._bucket.get(f"{key}.wanted")
             self._wanted.discard(key)
             if wish is not None and getattr(wish[0], "node_id", "") != self._node_id:

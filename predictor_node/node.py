@@ -15,7 +15,7 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -48,6 +48,7 @@ from predictor_node import capabilities
 from predictor_node.assets import Assets, Limits, read_size
 from predictor_node.built_environments import Builder
 from predictor_node.ceilings import Ceilings
+from predictor_node.conditions import conditions
 from predictor_node.container_settings import Allowed
 from predictor_node.containers import ContainerError, Engine
 from predictor_node.environments import DEFAULT, look, read_environments
@@ -379,17 +380,24 @@ class Node(Service):
     async def _in_turn(self, job: Job) -> bool:
         """Run a job when its device is ours alone; False: the node stops first."""
         device = str(job.settings.get("device", "cpu"))
-        async with self._leases.held(device, job.job_id) as ours:
-            if not ours:
-                return False
-            async with self._device:  # an open model may be predicting
-                if self._stopping:
+        reading = asyncio.create_task(self._jobs.get(job.job_id))
+        reading.add_done_callback(_looked_at)
+        try:
+            async with self._leases.held(device, job.job_id) as ours:
+                if not ours:
                     return False
-                await self._run(job)
-        return True
+                async with self._device:  # an open model may be predicting
+                    if self._stopping:
+                        return False
+                    await self._run(job, reading)
+            return True
+        finally:
+            reading.cancel()
 
-    async def _run(self, job: Job) -> None:
-        if not await self._claim(job):
+    async def _run(self, job: Job, reading: asyncio.Task[tuple[Message, int] | None]) -> None:
+        before = asyncio.create_task(asyncio.to_thread(conditions))
+        if not await self._claim(job, reading):
+            before.cancel()
             self.counters["stale_jobs"] += 1
             return
         self.counters["jobs"] += 1
@@ -404,7 +412,7 @@ class Node(Service):
         try:
             assert self._announced is not None
             async with self._watched.during_job():
-                finished = await self._execution.run(self._announced)
+                finished = await self._execution.run(self._announced, before)
             if finished:
                 digest, measured = content_digest(job.manifest), self._execution.measured
                 await self._experience.ran(digest, job.framework, measured)
@@ -412,9 +420,12 @@ class Node(Service):
             await watching.stop()
             self._execution = self._job = None
 
-    async def _claim(self, job: Job) -> bool:
-        """Write ourselves on the job, by compare-and-set; False if it is no longer for us."""
-        while (found := await self._jobs.get(job.job_id)) is not None:
+    async def _claim(self, job: Job, reading: Awaitable[tuple[Message, int] | None]) -> bool:
+        """Write ourselves on the job, by compare-and-set; False if it is no longer for us.
+
+        reading: the record as it was when the job came, while we waited for the device.
+        """
+        while (found := await reading) is not None:
             record, revision = found
             if not isinstance(record, JobRecord) or not self._ours(record, job):
                 return False
@@ -430,7 +441,7 @@ class Node(Service):
                 await self._jobs.update(job.job_id, claimed, revision)
                 return True
             except StaleError:
-                continue  # the coordinator marked it, or cancelled it: look again
+                reading = self._jobs.get(job.job_id)  # it was marked, or cancelled: look again
         return False
 
     def _ours(self, record: JobRecord, job: Job) -> bool:
@@ -459,6 +470,12 @@ class Node(Service):
 
         subject = subjects.key_change(subjects.JOBS_BUCKET, job.job_id)
         return await self._bus.listen(subject, changed)
+
+
+def _looked_at(reading: asyncio.Task[tuple[Message, int] | None]) -> None:
+    """Who waits for it hears of its error; where nobody came to wait, nobody needs to."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 async def _keep(received: Received) -> None:
