@@ -79,9 +79,12 @@ class ClockWatch:
         finally:
             following.cancel()
 
-    async def at_the_end(self) -> None:
-        """Measure once more where the last measurement is some seconds old."""
-        if time.monotonic() - self.looked_s > LONG_S:
+    async def at_the_end(self, began_s: float) -> None:
+        """Measure once more after work that began some seconds ago, by the monotonic clock.
+
+        What took less lies between two measurements as it is.
+        """
+        if time.monotonic() - max(began_s, self.looked_s) > LONG_S:
             await self.look()
 
     async def _follow(self) -> None:

@@ -581,6 +581,9 @@ class Client:
         return await self._chunk(evaluation_id, 0, wait_s)
 
     async def _chunk(self, evaluation_id: str, number: int, wait_s: float) -> TimelineChunk:
+        for evaluation in [*self._evaluations]:
+            if evaluation.evaluation_id == evaluation_id:
+                await evaluation.leave()
         request = GetTimeline(evaluation_id=evaluation_id, chunk=number, wait_s=wait_s)
         reply = await self._bus.request(
             subjects.TIMELINE, request, TimelineChunk, NotFound, timeout_s=wait_s + 60.0

@@ -61,7 +61,8 @@ class Evaluation:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._attempts_s = request.timeout_s * request.max_attempts + MARGIN_S
-        self._deadline_s = time.monotonic() + self._attempts_s
+        self._began_s = time.monotonic()
+        self._deadline_s = self._began_s + self._attempts_s
 
     async def listen(self) -> None:
         """Hear the evaluation's facts; before it is asked for, so that none is missed."""
@@ -121,7 +122,6 @@ class Evaluation:
         """The assembled timeline, from the collector."""
         if self._listening is not None:
             await self.result()
-        await self.flush()
         return await self._client.timeline(self.evaluation_id)
 
     # ---------------------------------------------------------------- spans of your own
@@ -163,7 +163,7 @@ class Evaluation:
         await self._own.flush(self._bus)
 
     async def leave(self) -> None:
-        """Send what is left and wait for it: the connection is about to end."""
+        """Send what is left and wait for it: it is about to be looked at, or the bus to be left."""
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self.flush()
@@ -241,11 +241,16 @@ class Evaluation:
                 break
             else:
                 await asyncio.sleep(0.25)
-        if self._own.records("application"):
-            await self._watch.at_the_end()
+        ended_ns = time.time_ns()
         await self._own.end(self._bus)
-        await self._span.end(self._bus, self._watch)
+        self._later(self._tell_request(ended_ns))
         await self.close()
+
+    async def _tell_request(self, ended_ns: int) -> None:
+        """The request's own span, which nobody need wait for who wants the result."""
+        if self._own.records("application"):
+            await self._watch.at_the_end(self._began_s)
+        await self._span.end(self._bus, self._watch, ended_ns)
 
     def _gave_up(self) -> NoAnswerError:
         return NoAnswerError(

@@ -33,12 +33,11 @@ class RequestSpan:
             request = msgspec.structs.replace(request, parent_span=secrets.randbits(62) | 1)
         return cls(request, time.time_ns())
 
-    async def end(self, bus: Bus, watch: ClockWatch) -> None:
+    async def end(self, bus: Bus, watch: ClockWatch, ended_ns: int) -> None:
         """Publish the span. A bus that is gone costs the span, not the result."""
         request = self.request
         if LEVELS.index(request.level) < APPLICATION:
             return
-        ended_ns = time.time_ns()
         span = Span(
             span_id=request.parent_span,
             parent_id=0,

@@ -64,6 +64,7 @@ class Teller:
         self._bus, self._job, self._spill = bus, job, spill
         self._watch = watch or ClockWatch(bus)
         self._whose = f"{job.job_id}/{job.attempt}"
+        self._began_s = time.monotonic()
         self._sequence = 0
         self._waiting: set[asyncio.Task[bool]] = set()
         self._untold = 0
@@ -214,7 +215,7 @@ class Teller:
 
     async def measure_clock(self) -> None:
         """Before a long job's last words: how far the clock has moved since it began."""
-        await self._watch.at_the_end()
+        await self._watch.at_the_end(self._began_s)
 
     async def _send(self, subject: str, message: Message, dedupe: str) -> None:
         may_spill = self._spill is not None and not isinstance(message, Fact)

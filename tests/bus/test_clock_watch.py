@@ -86,3 +86,19 @@ async def test_a_clock_that_is_set_moves_nothing_within_a_job(
     assert abs(after.offset_ns - (before.offset_ns - hour_ns)) < slack_ns
     assert abs(after.at_ns - (before.at_ns + hour_ns)) < slack_ns
     assert (after.error_ns, after.reference) == (before.error_ns, before.reference)
+
+
+@pytest.mark.parametrize(
+    ("began_ago_s", "looked_ago_s", "looks"),
+    [(0.01, 30.0, False), (30.0, 0.01, False), (30.0, 20.0, True), (6.0, 30.0, True)],
+    ids=["short work", "just measured", "long work", "long enough"],
+)
+async def test_only_after_long_work_is_it_measured_again(
+    fast: Fast, bus: Bus, began_ago_s: float, looked_ago_s: float, looks: bool
+) -> None:
+    watch = ClockWatch(bus)
+    await watch.look()
+    now_s = time.monotonic()
+    watch.looked_s = now_s - looked_ago_s
+    await watch.at_the_end(now_s - began_ago_s)
+    assert len(watch.samples) == 1 + looks
