@@ -151,7 +151,7 @@ class Assets:
             await objects.put(name, path)
         return f"repo://{name}"
 
-    def together(self, key: str, files: dict[str, Path], lease: Lease | None = None) -> Path:
+    async def together(self, key: str, files: dict[str, Path], lease: Lease | None = None) -> Path:
         """A folder in which `files` (name -> path) lie side by side under their own names."""
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
         folder = self._cache.place("models", name)
@@ -161,13 +161,12 @@ class Assets:
             for name, source in files.items():
                 if "/" in name or name in ("", ".", ".."):
                     raise AssetError(f"{name!r} is not a file's name")
-                self._lay(source, folder / name)
+                if not _is_laid(source, folder / name):
+                    await asyncio.to_thread(self._lay, source, folder / name)
         return folder
 
     def _lay(self, source: Path, place: Path) -> None:
         """A file as a hard link, a folder as a link to it: neither takes room twice."""
-        if place.exists() and place.samefile(source):
-            return
         with self._cache.draft() as draft:
             if source.is_dir():
                 draft.symlink_to(os.path.relpath(source, place.parent))
@@ -238,9 +237,9 @@ class AssetsInUse:
         """As Assets.share."""
         return await self._assets.share(path)
 
-    def together(self, key: str, files: dict[str, Path]) -> Path:
+    async def together(self, key: str, files: dict[str, Path]) -> Path:
         """As Assets.together."""
-        return self._assets.together(key, files, self._lease)
+        return await self._assets.together(key, files, self._lease)
 
     def release(self) -> None:
         """From now on it may be evicted."""
@@ -251,6 +250,10 @@ class AssetsInUse:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _is_laid(source: Path, place: Path) -> bool:
+    return place.exists() and place.samefile(source)
 
 
 def read_size(text: str, what: str) -> int:

@@ -2,25 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from bus.messages import Conditions
 
 SYSTEM = Path("/sys")
+CPU = Path("devices/system/cpu")
 PRESSURE = Path("/proc/pressure/cpu")
+FEW_FILES = 32
+"""Read in less than half a millisecond."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a machine tells of its zones and cores: one file each."""
+
+    zones: tuple[Path, ...]
+    slowed: tuple[Path, ...]
+    speeds: tuple[Path, ...]
+    governors: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, (self.zones, self.slowed, self.speeds, self.governors)))
+
+
+@cache
+def told_by(system: Path) -> Files:
+    """The files that are there: looked for once, for they come and go with the hardware."""
+    cpu = system / CPU
+    return Files(
+        zones=tuple((system / "class" / "thermal").glob("thermal_zone*/temp")),
+        slowed=tuple(cpu.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")),
+        speeds=tuple(cpu.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")),
+        governors=tuple(cpu.glob("cpu[0-9]*/cpufreq/scaling_governor")),
+    )
+
+
+async def look() -> Conditions:
+    """This machine's conditions now.
+
+    In a thread only where many cores have much to tell: a hand-over costs more than some files.
+    """
+    if len(told_by(SYSTEM)) <= FEW_FILES:
+        return conditions()
+    return await asyncio.to_thread(conditions)
 
 
 def conditions(system: Path = SYSTEM, pressure: Path = PRESSURE) -> Conditions:
     """Governor, turbo, load, temperature and throttling; what cannot be read says why."""
     missing: dict[str, str] = {}
-    cpu = system / "devices" / "system" / "cpu"
-    zones = _numbers((system / "class" / "thermal").glob("thermal_zone*/temp"))
-    slowed = _numbers(cpu.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
-    speeds = _numbers(cpu.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
-    governors = {_text(path) for path in cpu.glob("cpu[0-9]*/cpufreq/scaling_governor")} - {""}
+    there, cpu = told_by(system), system / CPU
+    zones, slowed, speeds = _numbers(there.zones), _numbers(there.slowed), _numbers(there.speeds)
+    governors = {_text(path) for path in there.governors} - {""}
     if not governors:
         missing["governor"] = f"no {cpu}/cpu*/cpufreq: a virtual machine, or no driver"
     if not (turbo := _turbo(cpu)):

@@ -44,7 +44,7 @@ from bus.messages import (
 )
 from bus.readers import readers_of
 from predictor_node.assets import Assets
-from predictor_node.conditions import conditions
+from predictor_node.conditions import look
 from predictor_node.container_files import files_of, stage
 from predictor_node.container_settings import in_effect, none_meant, without
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
@@ -414,7 +414,7 @@ class Execution:
         await self._teller.tell(StackDescribed, environment=environment.name, stack=stack)
 
     async def _finish(self, finished: dict[str, Any], node: NodeAnnounced) -> None:
-        after = asyncio.create_task(asyncio.to_thread(conditions))
+        after = asyncio.create_task(look())
         await self._teller.measure_clock()
         await self._own_spans()
         await self._teller.settle()

@@ -85,7 +85,7 @@ async def _side_by_side(manifest: Manifest, assets: AssetsInUse, fetch: Fetch) -
         url = path if "://" in path else f"{manifest.model.base_url.rstrip('/')}/{path}"
         names[part] = PurePosixPath(urlsplit(url).path).name
         files[names[part]] = await fetch(url, checksum)
-    folder = await asyncio.to_thread(assets.together, digest(manifest), files)
+    folder = await assets.together(digest(manifest), files)
     return {part: folder / name for part, name in names.items()}
 
 

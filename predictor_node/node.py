@@ -48,7 +48,7 @@ from predictor_node import capabilities
 from predictor_node.assets import Assets, Limits, read_size
 from predictor_node.built_environments import Builder
 from predictor_node.ceilings import Ceilings
-from predictor_node.conditions import conditions
+from predictor_node.conditions import look as look_at_conditions
 from predictor_node.container_settings import Allowed
 from predictor_node.containers import ContainerError, Engine
 from predictor_node.environments import DEFAULT, look, read_environments
@@ -395,7 +395,7 @@ class Node(Service):
             reading.cancel()
 
     async def _run(self, job: Job, reading: asyncio.Task[tuple[Message, int] | None]) -> None:
-        before = asyncio.create_task(asyncio.to_thread(conditions))
+        before = asyncio.create_task(look_at_conditions())
         if not await self._claim(job, reading):
             before.cancel()
             self.counters["stale_jobs"] += 1

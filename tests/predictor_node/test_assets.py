@@ -107,11 +107,11 @@ async def test_files_of_a_model_lie_side_by_side(assets: Assets, bus: Bus, tmp_p
     graph, weights = tmp_path / "1", tmp_path / "2"
     graph.write_bytes(b"g")
     weights.write_bytes(b"w")
-    folder = assets.together("key", {"m.onnx": graph, "m.data": weights})
+    folder = await assets.together("key", {"m.onnx": graph, "m.data": weights})
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {"m.onnx": b"g", "m.data": b"w"}
-    assert assets.together("key", {"m.onnx": graph, "m.data": weights}) == folder
+    assert await assets.together("key", {"m.onnx": graph, "m.data": weights}) == folder
     with pytest.raises(AssetError):
-        assets.together("key", {"../m.onnx": graph})
+        await assets.together("key", {"../m.onnx": graph})
 
 
 @pytest.mark.parametrize(
