@@ -44,7 +44,10 @@ def quiet_collector(generation: int = 2) -> Iterator[None]:
 def progress(
     say: Callable[[dict[str, Any]], None], run: int, phase: str, total: int, times: Times
 ) -> Iterator[None]:
-    """Tell how far the loop is, five times a second, from a thread that only reads its counter."""
+    """Tell how far the loop is, five times a second, from a thread that only reads its counter.
+
+    It has begun to wait before the loop does: what it costs to start is no query's.
+    """
     ended = threading.Event()
 
     def tell() -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -150,7 +151,7 @@ class JobRun:
         ):
             self._loop(run, replace(predicting, hooks=hooks), "measure", times)
         self._say_measured(run, times)
-        with progress(self.say, run.index, "profile", run.queries, times):
+        with self._profile_progress(run, run.queries, times):
             self._add_predicts(run, times, run_span)
             if self.trace.records(FRAMEWORK):
                 self._add_layers(run, model, times, unmeasured + run.warmup, batches[0])
@@ -169,11 +170,17 @@ class JobRun:
         times = outcome.times
         for frame in frames(outcome, run, self.trace.clock.epoch_ns(times.begin_ns)):
             self.say(frame)
-        with progress(self.say, run.index, "profile", times.done, times):
+        with self._profile_progress(run, times.done, times):
             self._add_predicts(run, times, run_span)
             if self.trace.records(FRAMEWORK):
                 self._add_layers(run, model, times, unmeasured + run.warmup)
         self.trace.flush()
+
+    def _profile_progress(self, run: Run, total: int, times: Times) -> AbstractContextManager[None]:
+        """How far what was measured has become spans, where that may take long enough to ask."""
+        if total <= BLOCK_ROWS and not self.trace.records(FRAMEWORK):
+            return nullcontext()
+        return progress(self.say, run.index, "profile", total, times)
 
     def _loop(self, run: Run, predicting: Predicting, phase: str, times: Times) -> None:
         """The same code for warming up and for measuring, so that it is warm itself."""
