@@ -299,12 +299,15 @@ class Bus:
         batch: int = 64,
         ack_wait_s: float = 30.0,
         anew: bool = False,
+        linger_s: float = 0.0,
     ) -> Consumer:
         """Take messages from a stream as the durable consumer `durable`, a batch at a time.
 
         anew: nobody else is this consumer; what one before us left unacknowledged comes at once.
+        linger_s: how long what came waits for more, where a batch is not full.
         """
         consumer = Consumer(self._client, self._js, stream, durable, handler, batch, self.counters)
+        consumer.linger_s = linger_s
         with mapped(stream):
             if anew:
                 await patiently(consumer.forget)

@@ -89,6 +89,8 @@ class Consumer:
         self._wake = asyncio.Event()
         self._credit = 0
         self._failed: set[int] = set()
+        self.linger_s = 0.0
+        """How long what came waits for more, where a batch is not full."""
         self._stopping = False
 
     async def forget(self) -> None:
@@ -171,6 +173,8 @@ class Consumer:
             except TimeoutError:
                 self._credit = 0
             return
+        if self.linger_s and len(self._arrived) < self._batch and not self._stopping:
+            await asyncio.sleep(self.linger_s)
         msgs = [self._arrived.popleft() for _ in range(min(self._batch, len(self._arrived)))]
         if self._credit == 0 and self._batch > 1:
             await self._pull()  # the next batch travels while this one is worked on
