@@ -116,6 +116,21 @@ async def test_compare_and_set_lets_one_writer_win(bus: Bus) -> None:
     assert await bucket.get("b") is None
 
 
+async def test_the_mark_of_a_removed_key_is_a_revision_to_go_on_from(bus: Bus) -> None:
+    bucket = await bus.bucket(subjects.JOBS_BUCKET)
+    alive = NodeAlive(node_id="a", incarnation="1")
+    first = await bucket.create("a", alive)
+    second = await bucket.update("a", alive, first)
+    with pytest.raises(StaleError):
+        await bucket.delete("a", first)
+    mark = await bucket.delete("a", second)
+    assert mark > second and await bucket.get("a") is None
+    third = await bucket.update("a", alive, mark)
+    assert await bucket.get("a") == (alive, third)
+    with pytest.raises(StaleError):
+        await bucket.update("a", alive, mark)
+
+
 async def test_watcher_sees_what_is_there_then_changes_then_expiry(bus: Bus, eventually) -> None:
     bucket = await bus.bucket(subjects.ALIVE_BUCKET)
     await bucket.put("n1", NodeAlive(node_id="n1", incarnation="1"))

@@ -37,7 +37,7 @@ from bus.messages import (
     SpansRecorded,
     Wanted,
 )
-from coordinator.coordinator import Coordinator
+from coordinator.coordinator import MARK_S, Coordinator
 from coordinator.shelf import manifest_key
 
 Eventually = Callable[..., Awaitable[None]]
@@ -109,6 +109,23 @@ async def test_accepted_run_and_finished(
     await eventually(lambda: counters["finished"] == 1)
     assert (counters["requests"], counters["placed"]) == (1, 1)
     assert (await ask(bus, request)).jobs == [placed]
+
+
+async def test_a_job_that_is_begun_at_once_is_not_marked(
+    bus: Bus, coordinator_on: Start, player: Any, request_for: Request, eventually: Eventually
+) -> None:
+    coordinator, node = await coordinator_on(), await player("n1")
+    await eventually(lambda: coordinator.status()["nodes"] == ["n1"])
+    request = request_for(level="none")
+    await ask(bus, request)
+    await eventually(lambda: node.jobs)
+    await node.claim(node.jobs[0])
+    bucket, job_id = await bus.bucket(subjects.JOBS_BUCKET), f"{request.evaluation_id}-0"
+    claimed = await bucket.get(job_id)
+    await asyncio.sleep(2 * MARK_S)
+    assert await bucket.get(job_id) == claimed  # nobody has written to it since
+    await node.finish(node.jobs[0])
+    assert isinstance(await ended(bus, request.evaluation_id), EvaluationFinished)
 
 
 async def test_the_route_span_is_below_the_clients_span(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from predictor_node.conditions import conditions
+from bus.messages import Conditions
+from predictor_node import conditions as module
+from predictor_node.conditions import FEW_FILES, conditions, look
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -50,3 +54,22 @@ def test_what_is_not_told_has_a_reason(tmp_path: Path) -> None:
     reasons = {"governor", "turbo", "temperature", "throttling", "stalled"}
     assert reasons <= {*found.unavailable}
     assert (found.governor, found.temperature_c, found.throttled) == ("", -1, -1)
+
+
+async def test_only_many_files_are_read_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On few cores the reading is done before a thread would have begun."""
+    threads: list[bool] = []
+    reading = asyncio.to_thread
+
+    async def noted(work: Callable[[], Conditions]) -> Conditions:
+        threads.append(True)
+        return await reading(work)
+
+    monkeypatch.setattr(asyncio, "to_thread", noted)
+    for cores, expected in ((4, []), (FEW_FILES + 1, [True])):
+        name = f"{CPU}/cpu{{}}/cpufreq/scaling_cur_freq"
+        root = tree(tmp_path / str(cores), {name.format(core): "1000" for core in range(cores)})
+        monkeypatch.setattr(module, "SYSTEM", root)
+        assert (await look()).kernel and threads == expected

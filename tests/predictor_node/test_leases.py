@@ -42,6 +42,20 @@ async def test_two_nodes_of_one_machine_take_turns(bus: Bus) -> None:
         pass  # another machine, and another device: nobody waits
 
 
+async def test_a_device_is_had_again_whoever_had_it_meanwhile(bus: Bus) -> None:
+    """The mark of the last time is where a node goes on from; another's turn makes it stale."""
+    one, two = await of_node(bus, "a"), await of_node(bus, "b")
+    bucket = await bus.bucket(subjects.LEASES_BUCKET)
+    for leases in (one, one, two, one, two, two):
+        async with leases.held("cpu", "j") as ours:
+            found = await bucket.get("m.cpu")
+            assert ours and found is not None
+            assert found[0] == DeviceHeld(
+                node_id="a" if leases is one else "b", incarnation="1", job_id="j"
+            )
+        assert await bucket.get("m.cpu") is None
+
+
 async def test_nobody_waits_long_behind_one_who_always_has_work(bus: Bus) -> None:
     """Two nodes with work without end share the device about evenly."""
     turns: Counter[str] = Counter()
