@@ -1231,6 +1231,8 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     level: Level
     queries: int
     median_ns: int
+    """Of a predict call, under whichever scenario."""
+    scenario: str = ""
 
 
 class HistoryRow(Struct, frozen=True, kw_only=True):

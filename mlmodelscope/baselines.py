@@ -103,7 +103,7 @@ def _points(facts: Facts) -> dict[int, Point]:
         size: Point(
             evaluation_id=started.evaluation_id,
             at_ns=started.at_ns,
-            median_ns=float(percentile(sorted(run.durations_ns), 50)),
+            median_ns=float(percentile(sorted(run.latencies_ns), 50)),
         )
         for size, run in shallowest(facts).items()
     }
