@@ -125,7 +125,11 @@ def test_ceilings_judge_what_was_measured_before(mlms: Any, evaluated: Evaluated
     assert all(each["value"] > 0.1 and each["how"] for each in ceilings)
     assert json.loads(mlms("ceilings", "--output", "json").stdout) == ceilings  # kept
     found = json.loads(mlms("analyze", which, "--what", "A14", "--output", "json").stdout)
-    (roof,) = found["roofs"]
+    roof = found["roofs"][0]
+    assert roof["source"] == "measured"
+    beside = [each["source"] for each in found["roofs"][1:]]
+    # What the maker promises of this processor, or why that is not known.
+    assert beside == ["datasheet"] or any("datasheet: n/a: " in note for note in found["notes"])
     able = [each for each in ceilings if each["threads"] == 1 and each["dtype"] != "float64"]
     assert (roof["peak_gflops"], roof["bandwidth_gb_per_s"]) == (able[0]["value"], able[1]["value"])
     assert {row["bound"] for row in found["rows"]} <= {"memory", "compute"}
