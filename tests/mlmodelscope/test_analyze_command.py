@@ -37,6 +37,7 @@ def evaluated(mlms: Any) -> Evaluated:
 
 
 def test_every_analysis_is_a_table_a_csv_and_json(mlms: Any, evaluated: Evaluated) -> None:
+    """A1 to A15 and theoretical, on a machine without a GPU."""
     which = evaluated(*ONNX, "--batch-size", "1,2", "--trace", "framework")
     found = json.loads(mlms("analyze", which, "--output", "json").stdout)
     assert [each["analysis"] for each in found] == list(FIFTEEN)
@@ -71,6 +72,7 @@ def test_files_are_named_for_their_analysis(mlms: Any, evaluated: Evaluated, tmp
 
 @pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no Chromium or Chrome here")
 def test_a_picture(mlms: Any, evaluated: Evaluated, tmp_path: Any) -> None:
+    """Each analysis has a plot."""
     from PIL import Image
 
     which = evaluated(*ONNX, "--batch-size", "1,2", "--trace", "framework")
