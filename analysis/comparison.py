@@ -40,12 +40,13 @@ FEWEST_P99 = 100
 METRICS = ("latency", "p99", "throughput", "accuracy")
 SEEDS = (11, 12)
 SINCE = {
-    **dict.fromkeys(DUE, "from the instant at which a query was due"),
-    "multi_stream": "from a query's first call to the end of its last",
-    "offline": "a predict call of the one query",
-    COLD: "a new process, to the end of its first predict",
+    **dict.fromkeys(DUE, "latency counts from the instant at which a query was due"),
+    "multi_stream": "latency counts from a query's first call to the end of its last",
+    "offline": "latency is that of a predict call of the one query",
+    COLD: "latency counts from the start of a process to the end of its first predict",
 }
 """Where a query's latency is not a predict call, what it is."""
+CALL = "latency is that of a predict call"
 Verdict = Literal["faster", "slower", "more right", "less right", "no evidence", ""]
 WORSE = ("slower", "less right")
 
@@ -212,7 +213,7 @@ class Pair:
         """What the queries took, as their scenario means it; what that is is noted."""
         times_a, times_b = (np.asarray(run.latencies_ns, np.float64) for run in (a, b))
         one, two = (SINCE.get(run.scenario, "") for run in (a, b))
-        since = one if one == two else f"A: {one or 'a predict call'}; B: {two or 'a predict call'}"
+        since = one if one == two else f"A: {one or CALL}; B: {two or CALL}"
         note = "; ".join(filter(None, (_levels(a, b), since)))
         return cls(a.batch_size, times_a, times_b, tolerance, note)
 
