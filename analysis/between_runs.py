@@ -14,6 +14,8 @@ from bus.messages import HistoryRow, JobStarted
 FEWEST = 5
 """Earlier runs without which nothing is known of how they vary."""
 Z = 1.959964
+UNLOADED = ("", "online", "dataset")
+"""Scenarios whose latency is a predict call; of a run that was stored long ago it is not told."""
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +43,19 @@ def spread_of(medians_ns: Sequence[float]) -> Spread | None:
 def spreads(
     started: JobStarted, rows: Sequence[HistoryRow], leave_out: Sequence[str] = ()
 ) -> dict[int, Spread]:
-    """Batch size -> the spread of the stored runs that are like this one, but for `leave_out`."""
+    """Batch size -> the spread of the stored runs that are like this one, but for `leave_out`.
+
+    Of loads nothing is known: what a query takes under one depends on its rate, which lists do not
+    tell.
+    """
+    if any(run.scenario not in UNLOADED for run in started.runs):
+        return {}
     medians: dict[int, list[float]] = {}
     for row in rows:
         if row.evaluation_id in leave_out or not _alike(started, row):
             continue
-        shallowest = {run.batch_size: run for run in reversed(row.runs)}
+        unloaded = [run for run in row.runs if run.scenario in UNLOADED]
+        shallowest = {run.batch_size: run for run in reversed(unloaded)}
         for size, run in shallowest.items():
             medians.setdefault(size, []).append(float(run.median_ns))
     found = {size: spread_of(times) for size, times in medians.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -33,6 +34,10 @@ STALLED_PERCENT = 10.0
 """Of the time in which some process waited for a core: by so much two runs may differ."""
 WARMER_C = 15.0
 NOT_TOLD = "not told"
+CLOSED = ("", "online", "offline", "dataset", "cold_start")
+"""Scenarios of which nothing but the name and the batch size decides what a query takes."""
+LOAD = ("target_qps", "calls_per_query", "issue_threads", "burst_size")
+"""What of the load in effect decides it in the others."""
 STRICT = ("intra_op_threads", "precision", "device", "serialized", "decoder")
 """Settings that two frameworks must share to be compared as frameworks."""
 
@@ -156,6 +161,16 @@ def _of_runs(started: JobStarted, facts: Sequence[Message]) -> Iterator[Fact]:
     yield Fact(
         aspect="scenario", name="scenario", value=", ".join(sorted({r.scenario for r in runs}))
     )
+    loads = [run.effective for run in runs if run.scenario not in CLOSED and run.effective]
+    for name in LOAD:
+        values = sorted({_text(load[name]) for load in loads if name in load})
+        if values:
+            yield Fact(aspect="scenario", name=name, value=", ".join(values))
+    offsets = [run.options.replay_ns for run in started.runs if run.options is not None]
+    if any(offsets):
+        digest = hashlib.sha256(repr([*map(list, offsets)]).encode()).hexdigest()[:12]
+        text = f"{max(map(len, offsets)):,} offsets, sha256 {digest}…"
+        yield Fact(aspect="scenario", name="replay", value=text)
 
 
 def _of_node(node: NodeAnnounced) -> Iterator[Fact]:

@@ -14,6 +14,7 @@ from analysis.comparability import Gate, gate
 from analysis.disagreement import Disagreements, disagreements
 from analysis.latency import MeasuredRun, measured_runs
 from analysis.paired import Rightness, rightness
+from analysis.queries import COLD, DUE
 from analysis.resampling import (
     FEWEST,
     Interval,
@@ -38,12 +39,23 @@ than this from one hour to the next only when they are quiet."""
 FEWEST_P99 = 100
 METRICS = ("latency", "p99", "throughput", "accuracy")
 SEEDS = (11, 12)
+SINCE = {
+    **dict.fromkeys(DUE, "latency counts from the instant at which a query was due"),
+    "multi_stream": "latency counts from a query's first call to the end of its last",
+    "offline": "latency is that of a predict call of the one query",
+    COLD: "latency counts from the start of a process to the end of its first predict",
+}
+"""Where a query's latency is not a predict call, what it is."""
+CALL = "latency is that of a predict call"
 Verdict = Literal["faster", "slower", "more right", "less right", "no evidence", ""]
 WORSE = ("slower", "less right")
 
 
 class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure at one batch size: B against A. latency: the median of a predict; ns or inputs/s.
+    """One figure at one batch size: B against A, in ns or inputs/s.
+
+    latency: the median of what a query takes, as its scenario means it (`latencies_of`); without a
+    load that is a predict call.
 
     difference = B - A and ratio = B / A with 95 % bootstrap intervals. effect: Cliff's delta, the
     chance that a query of B takes longer than one of A less the chance that it takes less, -1 to 1
@@ -175,15 +187,14 @@ def _metric_rows(
 ) -> Iterator[MetricRow]:
     runs_a, runs_b = shallowest(facts_a), shallowest(facts_b)
     for size in sorted(runs_a.keys() & runs_b.keys()):
-        pair = replace(
-            Pair.of(runs_a[size], runs_b[size], wanted.tolerance), spread=wanted.between.get(size)
-        )
+        both, spread = (runs_a[size], runs_b[size]), wanted.between.get(size)
+        queries = replace(Pair.of_queries(*both, wanted.tolerance), spread=spread)
         if "latency" in wanted.metrics:
-            yield pair.quantile("latency", 0.5)
+            yield queries.quantile("latency", 0.5)
         if "p99" in wanted.metrics:
-            yield pair.quantile("p99", 0.99, FEWEST_P99)
+            yield queries.quantile("p99", 0.99, FEWEST_P99)
         if "throughput" in wanted.metrics and size:
-            yield pair.throughput()
+            yield replace(Pair.of_calls(*both, wanted.tolerance), spread=spread).throughput()
 
 
 @dataclass(frozen=True)
@@ -198,11 +209,19 @@ class Pair:
     spread: Spread | None = None
 
     @classmethod
-    def of(cls, a: MeasuredRun, b: MeasuredRun, tolerance: float) -> Pair:
-        """Two runs; that their levels differ is noted."""
-        note = f"measured at {a.level} and at {b.level} level" if a.level != b.level else ""
-        one, two = (np.asarray(run.durations_ns, np.float64) for run in (a, b))
-        return cls(a.batch_size, one, two, tolerance, note)
+    def of_queries(cls, a: MeasuredRun, b: MeasuredRun, tolerance: float) -> Pair:
+        """What the queries took, as their scenario means it; what that is is noted."""
+        times_a, times_b = (np.asarray(run.latencies_ns, np.float64) for run in (a, b))
+        one, two = (SINCE.get(run.scenario, "") for run in (a, b))
+        since = one if one == two else f"A: {one or CALL}; B: {two or CALL}"
+        note = "; ".join(filter(None, (_levels(a, b), since)))
+        return cls(a.batch_size, times_a, times_b, tolerance, note)
+
+    @classmethod
+    def of_calls(cls, a: MeasuredRun, b: MeasuredRun, tolerance: float) -> Pair:
+        """What the predict calls took."""
+        times_a, times_b = (np.asarray(run.durations_ns, np.float64) for run in (a, b))
+        return cls(a.batch_size, times_a, times_b, tolerance, _levels(a, b))
 
     def quantile(self, metric: str, part: float, fewest: int = FEWEST) -> MetricRow:
         """A quantile of the latency; a longer one is slower."""
@@ -259,6 +278,10 @@ class Pair:
             within=inside,
             between_runs=self.spread,
         )
+
+
+def _levels(a: MeasuredRun, b: MeasuredRun) -> str:
+    return f"measured at {a.level} and at {b.level} level" if a.level != b.level else ""
 
 
 def cliffs_delta(a: Values, b: Values) -> float:

@@ -13,6 +13,7 @@ from analysis.kernel_sums import Rated, Sums, no_roof, rated
 from analysis.kernel_table import NO_DEVICE, Kernel, KernelTable, kernel_table
 from analysis.layer_information import where_from
 from analysis.layer_table import LayerTable, layer_table
+from analysis.processors import processor_roof
 from analysis.roofline import Roof, datasheet_roof, measured_roof
 
 NOTHING = (
@@ -49,7 +50,8 @@ class Kernels:
     @property
     def roof(self) -> Roof | None:
         """The measured one on a CPU; a device's is its datasheet's."""
-        return next(iter(self.roofs), None)
+        judged = "datasheet" if self.table.on_device else "measured"
+        return next((roof for roof in self.roofs if roof.source == judged), None)
 
     @cached_property
     def roofs(self) -> list[Roof]:
@@ -59,7 +61,14 @@ class Kernels:
         if self.table.on_device:
             return [sheet] if sheet else []
         found = measured_roof(self.evidence.ceilings, self.evidence.threads)
-        return [found] if found else []
+        return [roof for roof in (found, self.promised) if isinstance(roof, Roof)]
+
+    @cached_property
+    def promised(self) -> Roof | str:
+        """What the processor's maker promises, or why that is not known."""
+        if self.evidence.node is None:
+            return "the record does not tell on which machine it was made"
+        return processor_roof(self.evidence.node, self.evidence.threads)
 
     @cached_property
     def by_layer(self) -> dict[tuple[int, str], list[Kernel]]:
@@ -83,7 +92,7 @@ class Kernels:
         notes = [text for text in (STANDS[self.table.of],) if text]
         run = LayerTable(self.table.run, self.batch_size, self.table.queries, [])
         notes.append(where_from(run))
-        notes += [f"{roof.source}: {roof_words(roof)}" for roof in self.roofs]
+        notes += self.roof_notes
         return Answer(
             analysis=number,
             name=name,
@@ -93,6 +102,14 @@ class Kernels:
             unavailable="" if rows else NOTHING,
             roofs=self.roofs,
         )
+
+    @property
+    def roof_notes(self) -> list[str]:
+        """Each roof in a line, or why the datasheet's is not known."""
+        told = [f"{roof.source}: {roof_words(roof)}" for roof in self.roofs]
+        if not self.table.on_device and isinstance(self.promised, str):
+            told.append(f"datasheet: n/a: {self.promised}")
+        return told
 
     @property
     def device_only(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
+from analysis.queries import latencies_of
 from analysis.resampling import drawn_means, interval
 from analysis.statistics import Statistics, statistics_of
 from bus.messages import LEVELS, Level, RunMeasured
@@ -59,7 +60,11 @@ class BestBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeasuredRun(msgspec.Struct, frozen=True, kw_only=True):
-    """All queries of one run, whose times may have come in several messages. In ns, unsorted."""
+    """All queries of one run, whose times may have come in several messages. In ns, unsorted.
+
+    durations_ns: of the predict calls alone; latencies_ns: of the queries, as their scenario means
+    it (`latencies_of`).
+    """
 
     job_id: str
     node_id: str
@@ -67,6 +72,8 @@ class MeasuredRun(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int
     level: Level
     durations_ns: list[int]
+    latencies_ns: list[int] = []
+    scenario: str = "online"
 
 
 def latency(runs: Sequence[RunMeasured]) -> list[LatencyRow]:
@@ -97,6 +104,8 @@ def measured_runs(runs: Sequence[RunMeasured]) -> list[MeasuredRun]:
                 batch_size=found[0].batch_size,
                 level=found[0].level,
                 durations_ns=[ns for part in found for ns in part.durations_ns],
+                latencies_ns=latencies_of(found),
+                scenario=found[0].scenario,
             )
         )
     return sorted(whole, key=lambda r: (r.job_id, r.batch_size, LEVELS.index(r.level), r.run))

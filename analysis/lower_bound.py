@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.answers import Answer, Row, lacking, total
 from analysis.kernel_sums import no_roof
-from analysis.kernels import Kernels, roof_words
+from analysis.kernels import Kernels
 from analysis.layer_information import NO_LAYERS, where_from
 from analysis.layer_kernels import work_of_layer
 
@@ -64,7 +64,7 @@ def theoretical(of: Kernels) -> Answer:
             )
         )
     notes = [where_from(of.layers), "FLOPs are 2 × MAC; bytes: every input, weight and output once"]
-    notes += [f"{each.source}: {roof_words(each)}" for each in of.roofs]
+    notes += of.roof_notes
     if any(row.times_least is not None and row.times_least < 1 for row in rows):
         notes.append(
             "quicker than the least: what such a layer moves lay in a cache, which is faster than "

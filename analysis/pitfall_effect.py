@@ -112,7 +112,7 @@ def _latency(baseline: Sequence[Message], altered: Sequence[Message]) -> MetricR
     shared = sorted(one.keys() & two.keys())
     if not shared:
         return None
-    return Pair.of(one[shared[0]], two[shared[0]], 0.02).quantile("latency", 0.5)
+    return Pair.of_queries(one[shared[0]], two[shared[0]], 0.02).quantile("latency", 0.5)
 
 
 def _in_words(found: Effect) -> str:

@@ -12,6 +12,7 @@ from bus.messages import Level, Probe, RunMeasured
 
 DUE = ("server", "burst", "replay")
 COLD = "cold_start"
+OFFLINE = "offline"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +62,25 @@ class Queries:
         """Of each query, as its scenario means it; of offline, of each sample's call."""
         if self.scenario == COLD:
             return np.asarray([*self.parts_ns.values()], np.int64).sum(axis=0)
-        if self.scenario == "offline":
+        if self.scenario == OFFLINE:
             return self.calls_ns
         if self.due_ns is not None:
             return np.asarray(self.done_ns - self.due_ns)
         return np.asarray(self.done_ns - self.issued_ns)
+
+
+def latencies_of(parts: Sequence[RunMeasured]) -> list[int]:
+    """The latency of one run, query by query: the one that two runs are compared by. In ns.
+
+    As the run's scenario means it: of server, burst and replay from the scheduled instant on, of
+    cold_start with all its steps. Of offline each call's own time: its queries come all at once,
+    and how long they wait says only how many there are.
+    """
+    (whole,) = queries_of(parts)
+    if whole.scenario == OFFLINE:
+        return [ns for part in parts for ns in part.durations_ns]
+    found: list[int] = whole.latencies_ns.tolist()
+    return found
 
 
 def queries_of(facts: Sequence[RunMeasured]) -> list[Queries]:

@@ -6,7 +6,8 @@ import tempfile
 import threading
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,11 @@ from benchmarks.intervals import exactly
 from benchmarks.loadgen import Test
 from benchmarks.overhead import middle
 from benchmarks.report import Result, Row
-from benchmarks.rounds import Block, Rounds, Sides, measure
-from predictor_node.worker.arrivals import due_of
+from benchmarks.rounds import Block, Measure, Rounds, Sides, measure
 from predictor_node.worker.convergence import Stop, query_times
 from predictor_node.worker.issuing import Calls, Giving, arriving, one_by_one
 from predictor_node.worker.measure import quiet_collector
-from predictor_node.worker.scenario import Load, Options, settle
+from predictor_node.worker.scenario import Options, settle
 from predictor_node.worker.trace import Times
 
 RATE_QPS = 300.0
@@ -34,6 +34,7 @@ BUSY = 0.3
 WARM_UP = 10
 SHARES = (0.5, 0.9)
 DRAWS, SEED, TAILS = 2_000, 11, (2.5, 97.5)
+EXPECTED_NS = 5_000_000
 SIZE = 4
 """So many times an effort's queries make one test."""
 
@@ -46,6 +47,10 @@ class Asked:
     queries: int
     predict: Callable[[int], object]
     rate_qps: float = 0.0
+
+    def test(self, seed: int) -> Test:
+        """The same for LoadGen; the seed is that of its arrivals."""
+        return Test(self.scenario, self.queries, self.rate_qps, EXPECTED_NS, seed=seed)
 
 
 async def run(effort: Effort) -> Result:
@@ -66,17 +71,21 @@ async def run(effort: Effort) -> Result:
 async def _overhead(effort: Effort) -> Row:
     """How long after it was due a query of an empty model is done, p50 of each test."""
     asked = Asked("server", SIZE * effort.queries, lambda samples: None, RATE_QPS)
-    kept, seeds = Rounds(), iter(range(1 << 30))
+    kept, seeds = Rounds(), count()
 
     async def ours() -> Block:
         return Block([0], [at(np.sort(latencies(asked, next(seeds))), 0.5)])
 
-    async def theirs() -> Block:
-        test = Test("server", asked.queries, RATE_QPS)
-        told = loadgen.run(test, asked.predict).detail
-        return Block([0], [told["result_50.00_percentile_latency_ns"]])
+    def theirs() -> Measure:
+        again = count()
 
-    await measure("scenarios", Sides(ours, theirs, theirs), effort, kept)
+        async def block() -> Block:
+            told = loadgen.run(asked.test(next(again)), asked.predict).detail
+            return Block([0], [told["result_50.00_percentile_latency_ns"]])
+
+        return block
+
+    await measure("scenarios", Sides(ours, theirs(), theirs()), effort, kept)
     return Row(
         what="server, an empty model: due to done, p50, our loop / LoadGen from Python",
         ours=middle(kept.ours),
@@ -91,19 +100,28 @@ async def _overhead(effort: Effort) -> Row:
 
 
 async def _percentiles(asked: Asked, effort: Effort) -> list[Row]:
-    """Whether our percentiles lie inside LoadGen's 95 % interval, on the same model."""
-    kept, seeds = Rounds(), iter(range(1 << 30))
+    """Whether our percentiles lie inside LoadGen's 95 % interval, on the same model.
+
+    In each round every side's queries are due at the same instants, and in each at others: how far
+    a tail goes is first of all a matter of how the queries happen to come.
+    """
+    kept, seeds = Rounds(), count()
 
     async def ours() -> Block:
         times = latencies(asked, next(seeds))
         return Block([0] * len(times), times.tolist())
 
-    async def theirs() -> Block:
-        test = Test(asked.scenario, asked.queries, asked.rate_qps, 5_000_000, traced=True)
-        times = loadgen.run(test, asked.predict).latencies_ns
-        return Block([0] * len(times), times)
+    def theirs() -> Measure:
+        again = count()
 
-    await measure(f"scenarios, {asked.scenario}", Sides(ours, theirs, theirs), effort, kept)
+        async def block() -> Block:
+            test = replace(asked.test(next(again)), traced=True)
+            times = loadgen.run(test, asked.predict).latencies_ns
+            return Block([0] * len(times), times)
+
+        return block
+
+    await measure(f"scenarios, {asked.scenario}", Sides(ours, theirs(), theirs()), effort, kept)
     return [_inside(asked, kept, share) for share in SHARES]
 
 
@@ -161,13 +179,12 @@ def latencies(asked: Asked, seed: int) -> np.ndarray:
     )
     with quiet_collector():
         if load.arriving:
-            return _arrived(load, calls, times)
+            return _arrived(loadgen.arrivals(asked.test(seed)), calls, times)
         one_by_one(calls, 1, times, Stop(load, values_ns=query_times(load)))
     return np.array(times.durations_ns, np.int64)
 
 
-def _arrived(load: Load, calls: Calls, times: Times) -> np.ndarray:
-    due_ns = due_of(load)
+def _arrived(due_ns: array[int], calls: Calls, times: Times) -> np.ndarray:
     arriving(calls, 1, due_ns, 1, Giving(), times)
     ends = np.array(times.starts_ns, np.int64) + np.array(times.durations_ns, np.int64)
     return np.asarray(ends - times.begin_ns - np.array(due_ns, np.int64))

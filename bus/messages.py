@@ -128,6 +128,28 @@ class Ceiling(Struct, frozen=True, kw_only=True):
     at_ns: int = 0
 
 
+class Processor(Struct, frozen=True, kw_only=True):
+    """Which processor a machine has, in CPUID's numbers; what it does not tell is 0 or empty.
+
+    Of ARM, model is the part number. sockets, threads_per_core: as the system sees them.
+    """
+
+    vendor: str = ""
+    family: int = 0
+    model: int = 0
+    stepping: int = 0
+    sockets: int = 0
+    threads_per_core: int = 0
+    base_mhz: int = 0
+    """What is promised on all cores; base_by: who says so."""
+    base_by: str = ""
+    most_mhz: int = 0
+    """The highest that a core may reach, where the system says."""
+    memory_modules: int = 0
+    """Of main memory, by SMBIOS, which only root may read; memory_mts: their configured speed."""
+    memory_mts: int = 0
+
+
 class NodeAnnounced(Message, frozen=True, kw_only=True):
     """A predictor node says what it can do. Kept in the bucket mlms_nodes, written on change."""
 
@@ -170,6 +192,7 @@ class NodeAnnounced(Message, frozen=True, kw_only=True):
     kernel: str = ""
     ceilings: list[Ceiling] = []
     """What was measured here when somebody asked (MeasureCeilings); none until then."""
+    processor: Processor = Processor()
 
 
 class NodeAlive(Message, frozen=True, kw_only=True):
@@ -1231,6 +1254,8 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     level: Level
     queries: int
     median_ns: int
+    """Of a predict call, under whichever scenario."""
+    scenario: str = ""
 
 
 class HistoryRow(Struct, frozen=True, kw_only=True):

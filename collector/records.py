@@ -158,6 +158,7 @@ def run_update(fact: RunMeasured, durations_ns: list[int]) -> Update:
         "run": fact.run,
         "batch_size": fact.batch_size,
         "level": fact.level,
+        "scenario": fact.scenario,
         "queries": len(durations_ns),
         "median_ns": median_low(durations_ns) if durations_ns else 0,
     }

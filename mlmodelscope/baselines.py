@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from rich.markup import escape
 
 from analysis.baseline import BaselineRow, Point, against_history
-from analysis.comparability import Gate, gate
+from analysis.comparability import ALIASES, Gate, gate
 from analysis.comparison import Wanted, shallowest, title
 from analysis.latency import percentile
 from bus.errors import InputError
@@ -23,6 +24,8 @@ from mlmodelscope.tables import Column, console, ms, print_csv, print_json, tabl
 
 LIMIT = 60
 """Earlier evaluations that are looked at."""
+MAY_CHANGE = ("model", "framework", "conditions")
+"""What may be new in a new build, without being asked about: then it is the only thing."""
 ID = re.compile(r"[0-9a-f]{4,32}|last")
 Facts = Sequence[Message]
 
@@ -37,20 +40,31 @@ COLUMNS = [
 ]
 
 
-async def judge(client: Client, name: str, baseline: str, wanted: Wanted, output: str) -> int:
+@dataclass(frozen=True)
+class Against:
+    """Which history: of a model's name, or up to an evaluation's id; by: of one user only."""
+
+    baseline: str
+    by: str = ""
+
+
+async def judge(client: Client, name: str, against: Against, wanted: Wanted, output: str) -> int:
     """Hold an evaluation against its history; WORSE where it is slower than normal."""
     with progress_bar() as progress:
         task = progress.add_task("fetching the history", total=None)
         async with client:
             new_id, new, _ = await client.stored(name)
-            rows = await _history(client, baseline, new_id)
+            rows = await _history(client, against, _started(new, name), wanted.across)
             progress.update(task, total=len(rows))
             history: list[Facts] = []
             for row in rows:
                 history.append((await client.stored(row.evaluation_id))[1])
                 progress.advance(task)
+    history = [one for one in history if _is_like(one, new, wanted.across)] or history
     newest = history[-1]
     checked = gate(newest, new, wanted.across)
+    if checked.inferred and checked.across not in MAY_CHANGE:
+        checked = gate(newest, new, "conditions")
     alike = [facts for facts in history if not _unasked(gate(newest, facts, "conditions"))]
     judged = [] if _unasked(checked) and not wanted.force else _rows(alike, new, wanted)
     _print(new, checked, judged, output)
@@ -59,16 +73,31 @@ async def judge(client: Client, name: str, baseline: str, wanted: Wanted, output
     return WORSE if any(row.verdict == "slower" for row in judged) else OK
 
 
-async def _history(client: Client, baseline: str, new_id: str) -> list[HistoryRow]:
-    """Finished evaluations before the new one, the oldest first."""
-    upto_ns, model = None, baseline
+def _started(facts: Facts, name: str) -> JobStarted:
+    found = next((f for f in facts if isinstance(f, JobStarted)), None)
+    if found is None:
+        raise InputError(f"evaluation {name}: nothing ran in it; name one that finished")
+    return found
+
+
+async def _history(
+    client: Client, against: Against, new: JobStarted, across: str
+) -> list[HistoryRow]:
+    """Finished evaluations of its like before the new one, the oldest first.
+
+    Of the same framework, node and dataset: another one's figures are no history of this, unless
+    just that was asked about.
+    """
+    baseline = against.baseline
+    new_id, upto_ns, model = new.evaluation_id, None, baseline
     if ID.fullmatch(baseline):
         _, facts, _ = await client.stored(baseline)
-        started = next((f for f in facts if isinstance(f, JobStarted)), None)
-        if started is None:
-            raise InputError(f"--baseline {baseline}: nothing ran in it; name one that finished")
+        started = _started(facts, baseline)
         model, upto_ns = started.model, started.at_ns
-    rows = await client.history(model=model, state="finished", limit=LIMIT)
+    like = {} if across == "framework" else {"framework": new.framework}
+    like |= {} if ALIASES.get(across, across) == "system" else {"node": new.node_id}
+    like |= {"user": against.by} if against.by else {}
+    rows = await client.history(model=model, state="finished", limit=LIMIT, **like)
     at_ns = next((row.at_ns for row in rows if row.evaluation_id == new_id), None)
     earlier = [
         row
@@ -77,11 +106,21 @@ async def _history(client: Client, baseline: str, new_id: str) -> list[HistoryRo
         and (at_ns is None or row.at_ns < at_ns)
         and (upto_ns is None or row.at_ns <= upto_ns)
         and row.runs
+        and (row.dataset == new.dataset or across == "dataset")
     ]
     if not earlier:
-        text = f"--baseline {baseline}: no finished evaluation of {model} before {new_id[:8]}"
-        raise InputError(f"{text}; run some, or name a model (`mlmodelscope history`)")
+        where = "".join(f", {name} {value}" for name, value in like.items())
+        text = f"--baseline {baseline}: no finished evaluation of {model}{where}"
+        raise InputError(
+            f"{text} before {new_id[:8]}; run some, or name a model (`mlmodelscope history`)"
+        )
     return earlier[::-1]
+
+
+def _is_like(earlier: Facts, new: Facts, across: str) -> bool:
+    """Whether it ran as the new one did: only such a run says what is normal for that."""
+    found = gate(earlier, new, across or "conditions").differences
+    return all(each.asked or each.aspect in MAY_CHANGE for each in found)
 
 
 def _unasked(found: Gate) -> bool:
@@ -103,7 +142,7 @@ def _points(facts: Facts) -> dict[int, Point]:
         size: Point(
             evaluation_id=started.evaluation_id,
             at_ns=started.at_ns,
-            median_ns=float(percentile(sorted(run.durations_ns), 50)),
+            median_ns=float(percentile(sorted(run.latencies_ns), 50)),
         )
         for size, run in shallowest(facts).items()
     }

@@ -219,6 +219,8 @@ def history(
     model: str = "",
     framework: str = "",
     node: str = "",
+    by: str = "",
+    batch_size: int = 0,
     state: str = "",
     limit: int = 20,
     output: Output = "table",
@@ -232,17 +234,25 @@ def history(
 
         mlmodelscope history --model EfficientNet-Lite0 --state finished --limit 5
 
+        mlmodelscope history --model MNIST-CNN --framework pytorch --node room-12 --batch-size 8
+
     Parameters
     ----------
+    by
+        Only what this user asked for.
+    batch_size
+        Only those that measured this batch size.
     state
         running, finished, failed or cancelled.
     """
-    filters = {"model": model, "framework": framework, "node": node, "state": state}
+    filters = {"model": model, "framework": framework, "node": node, "state": state, "user": by}
 
     async def command(client: Client) -> int:
+        from bus.messages import ListHistory
         from mlmodelscope import listing
 
-        return await listing.history(client, {**filters, "limit": limit}, output)
+        asked = ListHistory(**filters, limit=limit)  # type: ignore[arg-type]
+        return await listing.history(client, asked, batch_size, output)
 
     return run(command, where)
 

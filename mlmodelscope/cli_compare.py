@@ -24,6 +24,7 @@ def compare(
     across: str = "",
     force: Annotated[bool, Parameter(negative="")] = False,
     baseline: str = "",
+    by: str = "",
     layers: bool = True,
     timeline: Path | None = None,
     output: Output = "table",
@@ -40,6 +41,8 @@ def compare(
         mlmodelscope compare 4bf92f35 9c01aa7e 77e0a1b2 --metric latency,throughput --output csv
 
         mlmodelscope compare last --baseline EfficientNet-Lite0
+
+        mlmodelscope compare last --baseline EfficientNet-Lite0 --by ci-main
 
     Leaves with 4 where one is surely slower or less often right than the first, and with 5 where
     something differs that was not asked about: then there is no verdict, unless --force.
@@ -62,6 +65,8 @@ def compare(
         Hold the one evaluation against the history of its like: those of a model's name, or those
         before an evaluation's id. Changes in that history are found first, and the rate of false
         alarms is measured on it.
+    by
+        With --baseline: only what this user asked for (MLMS_USER), as the builds of a branch.
     layers
         Also match the layers, where both looked at them.
     timeline
@@ -85,7 +90,10 @@ def compare(
 
             if len(evaluations) != 1:
                 raise InputError("--baseline: expected one evaluation: compare ID --baseline NAME")
-            return await baselines.judge(client, evaluations[0], baseline, wanted, output)
+            against = baselines.Against(baseline, by)
+            return await baselines.judge(client, evaluations[0], against, wanted, output)
+        if by:
+            raise InputError("--by: whose history? It goes with --baseline NAME")
         shown = comparing.Shown(output, layers, timeline)
         return await comparing.compare_stored(client, evaluations, wanted, shown)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bus.messages import FrameworkSeen, HistoryRow
+import msgspec
+
+from bus.messages import FrameworkSeen, HistoryRow, ListHistory
 from mlmodelscope.client import Client
 from mlmodelscope.tables import Column, ago, gib, milliseconds, print_rows, shortened
 
@@ -91,10 +93,10 @@ def _framework(seen: FrameworkSeen) -> str:
     return f"{seen.name} {seen.version}{where}"
 
 
-async def history(client: Client, filters: dict[str, Any], output: str) -> int:
-    """Past evaluations, newest first."""
+async def history(client: Client, asked: ListHistory, batch_size: int, output: str) -> int:
+    """Past evaluations, newest first; of one batch size where it is not 0."""
     async with client:
-        found = await client.history(**filters)
+        found = await _listed(client, asked, batch_size)
     rows = [_history_row(row) for row in found]
     columns = [
         Column("id", "evaluation_id", lambda text: text[:8]),
@@ -111,6 +113,21 @@ async def history(client: Client, filters: dict[str, Any], output: str) -> int:
     ]
     print_rows(output, rows, columns, empty="no evaluation yet: mlmodelscope evaluate MODEL")
     return 0
+
+
+async def _listed(client: Client, asked: ListHistory, batch_size: int) -> list[HistoryRow]:
+    """As many as are asked for, page by page: the collector does not look into runs."""
+    found: list[HistoryRow] = []
+    while True:
+        page = await client.history_page(asked)
+        found += [
+            row
+            for row in page.rows
+            if not batch_size or any(run.batch_size == batch_size for run in row.runs)
+        ]
+        if len(found) >= asked.limit or not page.next_before_ns:
+            return found[: asked.limit]
+        asked = msgspec.structs.replace(asked, before_ns=page.next_before_ns)
 
 
 async def delete(client: Client, evaluation: str) -> int:

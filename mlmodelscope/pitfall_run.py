@@ -211,7 +211,7 @@ async def _ended(client: Client, evaluation: Any) -> Sequence[Message]:
 
 def _statistics(facts: Sequence[Message]) -> list[StatisticRow]:
     run = next(iter(shallowest(facts).values()), None)
-    return statistics_of_one_run(run.durations_ns if run is not None else [])
+    return statistics_of_one_run(run.latencies_ns if run is not None else [])
 
 
 # ---------------------------------------------------------------- what is printed

@@ -13,6 +13,7 @@ from analysis.accuracy import accuracy
 from analysis.comparability import facts_of_setting
 from analysis.comparison import Comparison
 from analysis.layer_matching import LayerPair
+from analysis.summary import Result
 from mlmodelscope import accuracy_report, comparison_report, report_one, reproduce
 from mlmodelscope.answer_words import number
 from mlmodelscope.page import Code, Page, Part, Plot, Rows, Words
@@ -89,14 +90,13 @@ def _overview(sides: Sequence[Reported], names: Sequence[str]) -> Iterator[Part]
     for name, side in zip(names, sides, strict=True):
         result, best = side.result, side.result.best_batch
         judged = [f for row in accuracy(side.facts)[:1] for f in accuracy_report.figures(row)]
-        first = result.latency[0] if result.latency else None
         cells = accuracy_report.figure_cells(judged[0]) if judged else {}
         rows.append(
             {
                 "evaluation": name,
                 "id": side.evaluation_id[:8],
                 "node": result.node_id,
-                "p50": f"{ms(first.p50_ns)} at batch {first.batch_size}" if first else "n/a",
+                "p50": _typical(result),
                 "best": f"{number(best.throughput)} at batch {best.batch_size}" if best else "n/a",
                 "right": f"{cells['figure']} {cells['value']}" if cells else "",
             }
@@ -113,6 +113,17 @@ def _overview(sides: Sequence[Reported], names: Sequence[str]) -> Iterator[Part]
         if side.result.weights != "trained" and not side.result.recording:
             text = f"{name}: its weights are {side.result.weights}: good for timing only."
             yield Words(text, "warning")
+
+
+def _typical(result: Result) -> str:
+    """The median query at the smallest batch size, under the load if there was one."""
+    if result.scenarios:
+        load = result.scenarios[0]
+        at = f"at batch {load.batch_size}, {load.scenario.replace('_', '-')}"
+        return f"{ms(load.percentiles_ns['p50'])} {at}"
+    if result.latency:
+        return f"{ms(result.latency[0].p50_ns)} at batch {result.latency[0].batch_size}"
+    return "n/a"
 
 
 def _plots(sides: Sequence[Reported], names: Sequence[str]) -> Iterator[Part]:

@@ -127,7 +127,11 @@ def _cards(stored: Reported, judged: Sequence[Accuracy]) -> Iterator[tuple[str, 
         for figure in list(accuracy_report.figures(job))[:1]:
             cells = accuracy_report.figure_cells(figure)
             yield cells["figure"], cells["value"], cells["95 % interval"] or cells["items"]
-    if result.latency:
+    if result.scenarios:
+        load = result.scenarios[0]
+        p50 = f"{ms(load.percentiles_ns['p50'])} ms"
+        yield f"{load.scenario}, batch {load.batch_size} (p50)", p50, load_report.figure(load)
+    elif result.latency:
         row = result.latency[0]
         size = row.batch_size or "unknown"
         interval = f"95 % {ms(row.median_low_ns)}–{ms(row.median_high_ns)} ms"

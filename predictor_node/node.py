@@ -55,6 +55,7 @@ from predictor_node.environments import DEFAULT, look, read_environments
 from predictor_node.execution import Execution
 from predictor_node.experience import Experience
 from predictor_node.leases import Leases
+from predictor_node.processor import processor
 from predictor_node.provision import Provision
 from predictor_node.spill import Spill
 from predictor_node.telling import Teller
@@ -211,6 +212,7 @@ class Node(Service):
             disk_bytes=capabilities.disk_bytes(self._cache),
             distribution=capabilities.distribution(),
             kernel=platform.release(),
+            processor=await asyncio.to_thread(processor),
             labels=self._labels,
             allow_code=self._settings.allow_code,
             unavailable={

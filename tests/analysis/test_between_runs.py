@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from scipy import stats
 
 from analysis.between_runs import Spread, _student, spread_of, spreads, widened, wider
 from analysis.resampling import Interval
-from bus.messages import HistoryRow, JobStarted, RunSummary
+from bus.messages import HistoryRow, JobStarted, Run, RunSummary
 
 
 @pytest.mark.parametrize("freedom", [4, 5, 9, 30])
@@ -47,10 +48,11 @@ def test_a_wider_interval() -> None:
     assert wider(one, two) == {1: two[1], 4: two[4]}
 
 
-def row(number: int, median_ns: int, **more: str) -> HistoryRow:
+def row(number: int, median_ns: int, scenario: str = "online", **more: str) -> HistoryRow:
+    shown = {"batch_size": 1, "queries": 9, "scenario": scenario}
     runs = [
-        RunSummary(run=0, batch_size=1, level="model", queries=9, median_ns=median_ns),
-        RunSummary(run=1, batch_size=1, level="framework", queries=9, median_ns=9 * median_ns),
+        RunSummary(run=0, level="model", median_ns=median_ns, **shown),
+        RunSummary(run=1, level="framework", median_ns=9 * median_ns, **shown),
     ]
     about = {"model_version": "1.0.0", "framework": "f", "framework_version": "2", "node_id": "n"}
     return HistoryRow(evaluation_id=f"e{number}", at_ns=0, runs=runs, **{**about, **more})
@@ -68,6 +70,13 @@ def test_only_runs_like_it_count() -> None:
         **dict.fromkeys(words, "x"),
     )
     like = [row(n, 100 + n) for n in range(6)]
-    other = [row(9, 900, node_id="m"), row(8, 900, framework_version="3"), row(7, 1, dataset="D")]
+    other = [
+        row(10, 900, scenario="server"),
+        row(9, 900, node_id="m"),
+        row(8, 900, framework_version="3"),
+        row(7, 1, dataset="D"),
+    ]
     found = spreads(started, [*like, *other], ["e5"])
     assert found == {1: spread_of([100, 101, 102, 103, 104])}
+    server = Run(index=0, batch_size=1, level="model", queries=9, warmup=5, scenario="server")
+    assert spreads(msgspec.structs.replace(started, runs=[server]), like) == {}

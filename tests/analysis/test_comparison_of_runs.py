@@ -96,7 +96,75 @@ def times(middle_ns: float, spread: float = 0.02, count: int = 200, seed: int = 
     return [int(value) for value in drawn]
 
 
+def loaded(scenario: str, starts: list[int], took: list[int], **more: Any) -> list[Message]:
+    """An evaluation under a load, whose every time is written down."""
+    return [
+        msgspec.structs.replace(
+            fact, scenario=scenario, starts_ns=starts, durations_ns=took, **more
+        )
+        if isinstance(fact, RunMeasured)
+        else fact
+        for fact in told({1: took})
+    ]
+
+
 # ------------------------------------------------------------------ verdicts
+
+
+MS = 1_000_000
+ALONE = [100 * MS * i for i in range(120)]
+THREES = [100 * MS * (i // 3) for i in range(120)]
+BEHIND = [due + 10 * MS * (i % 3) for i, due in enumerate(THREES)]
+CALLS = [10 * MS] * 120
+
+
+def test_under_a_load_waiting_counts() -> None:
+    """Calls of 10 ms on both sides; A's queries come alone, B's three at one instant: they take
+    10, 20 and 30 ms, whose median is 20 and whose p99 is 30."""
+    a = loaded("server", ALONE, CALLS, scheduled_ns=ALONE)
+    b = loaded("server", BEHIND, CALLS, scheduled_ns=THREES)
+    latency, p99, throughput = compare(a, b).metrics
+    assert (latency.a, latency.b, p99.b) == (10 * MS, 20 * MS, 30 * MS)
+    assert latency.ratio is not None and latency.ratio.value == 2.0
+    assert latency.verdict == "slower" and "due" in latency.note
+    assert throughput.ratio is not None and throughput.ratio.value == 1.0  # while predicting
+    assert throughput.verdict == "no evidence"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "more", "median_ms", "queries"),
+    [
+        ("online", {}, 10, 120),
+        ("single_stream", {}, 10, 120),
+        # Queries of two calls: from a first call's begin to a second's end; 110 ms.
+        ("multi_stream", {"calls_per_query": 2}, 110, 60),
+        ("burst", {"scheduled_ns": [ns - 5 * MS for ns in ALONE]}, 15, 120),
+        ("offline", {"calls_per_query": 120}, 10, 120),
+        ("cold_start", {"parts_ns": {"process": [7 * MS] * 120, "open": [2 * MS] * 120}}, 9, 120),
+    ],
+)
+def test_what_latency_is(scenario: str, more: dict[str, Any], median_ms: int, queries: int) -> None:
+    facts = loaded(scenario, ALONE, CALLS, **more)
+    latency, *_, throughput = compare(facts, facts).metrics
+    assert (latency.a, latency.queries_a) == (median_ms * MS, queries)
+    assert (throughput.a, throughput.queries_a) == (100.0, 120)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "named"),
+    [
+        ({"target_qps": 100.0}, {"target_qps": 200.0}, ["target_qps"]),
+        ({"issue_threads": 1}, {"issue_threads": 2}, ["issue_threads"]),
+        ({"target_qps": 100.0, "min_queries": 5}, {"target_qps": 100.0, "min_queries": 9}, []),
+    ],
+)
+def test_another_load_is_named(one: dict[str, Any], two: dict[str, Any], named: list[str]) -> None:
+    sides = [
+        loaded("server", ALONE, CALLS, scheduled_ns=ALONE, effective=load) for load in (one, two)
+    ]
+    found = gate(*sides, across="framework")
+    assert [each.name for each in found.differences] == named
+    assert found.comparable == (not named)
 
 
 def test_twice_as_slow() -> None:

@@ -19,6 +19,7 @@ LEAST = {
 
 @pytest.mark.parametrize("percentile", LEAST)
 def test_how_many_queries_it_takes(percentile: float) -> None:
+    """LoadGen's table of least query counts, number by number."""
     wanted = LEAST[percentile]
     assert {over: least_queries(over, percentile) for over in wanted} == wanted
 
@@ -41,6 +42,7 @@ def test_most_over_is_the_other_way_round(n: int, percentile: float) -> None:
 
 @pytest.mark.parametrize(("queries", "met", "more"), [(838, True, 0), (837, False, 1)])
 def test_two_over_the_bound(queries: int, met: bool, more: int) -> None:
+    """Of 838 they pass, of 837 early stopping fails."""
     found = of_bound([1] * (queries - 2) + [9, 9], 0.99, bound_ns=5)
     assert (found.met, found.needs_more, found.over) == (met, more, 2)
     assert ("would need 1 more" in found.text) is not met

@@ -50,6 +50,7 @@ def test_the_deepest_run_does_not_touch_what_shallower_ones_hold() -> None:
     ("intensity", "bound"), [(17.43, "memory"), (17.45, "compute"), (0.0, "memory")]
 )
 def test_the_ridge_of_a_v100(intensity: float, bound: str) -> None:
+    """15,700 GFLOP/s and 900 GB/s: 17.44; below it memory is the limit, above it compute."""
     roof = Roof(peak_gflops=15_700, bandwidth_gb_per_s=900, source="datasheet", what="V100")
     assert round(roof.ideal_intensity, 2) == 17.44
     assert roof.bound(intensity) == bound
@@ -88,6 +89,7 @@ def test_layers(small: Evidence) -> None:
 
 @pytest.mark.parametrize("number", ["A5", "A6", "A7"])
 def test_percentages_sum_to_100(small: Evidence, number: str) -> None:
+    """A5, A6 and A7, but for rounding."""
     rows = ask(small, number)
     assert sum(row["percent"] for row in rows) == pytest.approx(100, abs=0.005 * len(rows))
 
@@ -152,6 +154,7 @@ def test_metrics_and_rooflines_of_layers(small: Evidence) -> None:
 
 
 def test_gpu_and_cpu_add_up_to_the_layer(small: Evidence) -> None:
+    """A13: of every layer."""
     rows = ask(small, "A13")
     for row in rows:
         assert row["gpu_ns"] + row["cpu_ns"] == row["layer_ns"]
@@ -214,6 +217,7 @@ def test_kernels_that_outlast_their_layer_are_said_to() -> None:
 
 @pytest.mark.parametrize("number", FIFTEEN)
 def test_without_a_gpu_cells_are_missing_with_the_reason_and_never_0(number: str) -> None:
+    """What only a GPU can tell reads n/a."""
     cpu = lv.leveled(on_device=False)
     found = answer(cpu, number)
     assert found.rows and found.analysis == number

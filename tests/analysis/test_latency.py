@@ -147,6 +147,7 @@ def rows_of(throughputs: dict[int, float]) -> list[LatencyRow]:
     ],
 )
 def test_the_best_batch(throughputs: dict[int, float], best: int, rule: str) -> None:
+    """The smallest whose doubling gains 5 % or less."""
     found = best_batch(rows_of(throughputs))
     assert found is not None
     assert found.batch_size == best and rule in found.rule

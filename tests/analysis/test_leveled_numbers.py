@@ -73,6 +73,7 @@ def test_what_a_deep_run_says_changes_nothing_above_it(timeline_of: Any, slower:
 
 
 def test_what_each_level_cost_is_a_row() -> None:
+    """The overhead of each level is reported."""
     rows = tracing_overhead([measured(0, 1), measured(1, 2), measured(2, 5)])
     assert [(row.level, row.base_level, row.ratio) for row in rows] == [
         ("framework", "model", 2.0),

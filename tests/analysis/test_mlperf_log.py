@@ -236,19 +236,30 @@ def test_the_trace_is_chromes() -> None:
     }
 
 
-def test_the_same_latencies_as_loadgen_of_the_same_server() -> None:
-    """Interleaved: our p50 and p90 lie where LoadGen's tests lie, and a tenth beside them."""
-    from benchmarks.loadgen import Test, run
+@pytest.mark.parametrize("seed", [0, 1, 16159082839903944936])
+def test_loadgens_own_arrivals(seed: int) -> None:
+    """What a comparison hands to our loop are the instants that LoadGen writes into its trace."""
+    from benchmarks.loadgen import Test, arrivals, run
+
+    asked = Test("server", 60, 2_000.0, traced=True, seed=seed)
+    told = run(asked, lambda samples: None)
+    assert told.due_ns == pytest.approx(list(arrivals(asked)), abs=2)
+    assert len(told.due_ns) == 60 and told.due_ns[0] == 0
+
+
+@pytest.mark.parametrize(("scenario", "rate"), [("single_stream", 0.0), ("server", 150.0)])
+def test_the_same_latencies_as_loadgen_of_the_same_server(scenario: str, rate: float) -> None:
+    """Interleaved, with the same arrivals: our p50 and p90 lie where LoadGen's tests lie, and a
+    tenth beside them."""
+    from benchmarks.loadgen import run
     from benchmarks.scenarios import Asked, latencies
 
-    def predict(samples: int) -> None:
-        time.sleep(0.002)
-
+    asked = Asked(scenario, 40, lambda samples: time.sleep(0.002), rate)
     mine: list[int] = []
     found: dict[float, list[float]] = {50.0: [], 90.0: []}
-    for seed in range(4):
-        mine += latencies(Asked("single_stream", 40, predict), seed).tolist()
-        told = run(Test("single_stream", 40), predict).detail
+    for seed in range(3):
+        mine += latencies(asked, seed).tolist()
+        told = run(asked.test(seed), asked.predict).detail
         for share, values in found.items():
             values.append(told[f"result_{share:.2f}_percentile_latency_ns"])
     mine.sort()

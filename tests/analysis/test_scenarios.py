@@ -46,6 +46,7 @@ def one(fact: RunMeasured, *others: Any) -> ScenarioRow:
 
 def test_offline_is_samples_by_the_slowest_of_them() -> None:
     # Three batches of 4, one after the other, done after 10, 20 and 40 ms: 12 / 0.04 s.
+    """n / makespan, exactly."""
     starts, took = [0, 10 * MS, 20 * MS], [10 * MS, 10 * MS, 20 * MS]
     more = {"calls_per_query": 3, "samples_per_query": 12}
     row = one(measured("offline", starts, took, 4, **more))
@@ -55,6 +56,7 @@ def test_offline_is_samples_by_the_slowest_of_them() -> None:
 
 def test_multi_stream_is_the_slowest_of_eight() -> None:
     # Two queries of eight calls; in each the call that ends last decides, from the first's begin.
+    """A query takes as long as its slowest sample."""
     each = [MS, 2 * MS, 1 * MS, 1 * MS, 1 * MS, 1 * MS, 1 * MS, 7 * MS]
     starts, now = [], 0
     for took in each * 2:
@@ -130,6 +132,7 @@ FAILING = {
 
 @pytest.mark.parametrize("case", FAILING)
 def test_each_condition_alone_makes_it_invalid_and_is_named(case: str) -> None:
+    """Every failing condition is told, and no other."""
     fact, failed = FAILING[case]
     row = one(fact)
     assert [c.name for c in row.conditions if not c.met] == failed
@@ -137,6 +140,7 @@ def test_each_condition_alone_makes_it_invalid_and_is_named(case: str) -> None:
 
 
 def test_short_runs_are_not_mlperf_compliant() -> None:
+    """They are labelled, with what an MLPerf run would need."""
     assert one(server(1000, min_duration_s=10.0)).not_compliant == [
         "min duration 10 s, expected 600 s"
     ]

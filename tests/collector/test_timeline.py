@@ -147,11 +147,13 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_parents(case: str) -> None:
+    """By containment, siblings that touch among them; two candidates are ambiguous, not guessed."""
     spans, expected = CASES[case]
     assert tree(assemble([batch(*spans)], [])) == expected
 
 
 def test_a_kernel_after_its_layer_has_its_launchs_parent() -> None:
+    """By correlation id it belongs to the layer that launched it."""
     timeline = assemble(
         [
             batch(
@@ -169,6 +171,7 @@ def test_a_kernel_after_its_layer_has_its_launchs_parent() -> None:
 
 
 def test_a_serialised_run_resolves_what_was_unclear() -> None:
+    """Overlapping candidates of one level are ambiguous; one after the other, they are not."""
     parallel = [span(1, 2, 0, 100), span(2, 3, 0, 60), span(3, 3, 40, 90), span(4, 4, 45, 50)]
     serial = [span(1, 2, 0, 120), span(2, 3, 0, 60), span(3, 3, 60, 110), span(4, 4, 45, 50)]
     assert tree(assemble([batch(*parallel)], []))[4] == "?"
@@ -330,6 +333,7 @@ def trees(draw: st.DrawFn) -> tuple[list[Span], dict[int, int]]:
 @given(trees(), st.randoms(use_true_random=False))
 @settings(max_examples=200, deadline=None)
 def test_a_random_tree_is_recovered(drawn: tuple[list[Span], dict[int, int]], rng) -> None:  # type: ignore[no-untyped-def]
+    """Spans of a known tree without their parents give exactly that tree."""
     spans, parents = drawn
     if len({(s.start_ns, s.duration_ns, s.level) for s in spans}) == len(spans):
         rng.shuffle(spans)  # only equal intervals of one level depend on the order of arrival

@@ -187,3 +187,11 @@ async def test_a_history_of_its_own(mlms, home: Path) -> None:
     assert row["history"] == 6 and row["normal_low_ns"] <= row["normal_high_ns"]
     assert row["false_alarms"]["of"] == max(row["normal"] - 5, 0)
     assert "false alarms" in said(shown)
+    nobody = mlms(*typed, "--by", "nobody")
+    assert nobody.returncode == 2 and "framework onnxruntime" in said(nobody)
+    assert "user nobody" in said(nobody)
+    whose = mlms("compare", "last", "last", "--by", "ann")
+    assert whose.returncode == 2 and "--baseline" in said(whose)
+    listed = [mlms("history", "--model", "Own", "--batch-size", size, "--limit", "3",
+                   "--output", "json") for size in ("1", "2")]  # fmt: skip
+    assert [len(json.loads(each.stdout)) for each in listed] == [3, 0]

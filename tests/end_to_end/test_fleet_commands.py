@@ -54,6 +54,7 @@ async def measured(url: str, evaluation: str) -> list[tuple[int, int]]:
 
 
 def test_what_fits_is_answered_first_then_every_node_runs_it(typed: Run, whole_fleet: Any) -> None:
+    """Exactly the nodes that match are chosen, and `all` runs on each of them at once."""
     done = typed("nodes", "--fits", "label.price<=3, python>=3.10, package.numpy>=1")
     assert done.returncode == 0 and "1 of 2 nodes fit" in done.stdout, done.stderr
     assert "site" not in done.stdout and "label.price" in done.stdout

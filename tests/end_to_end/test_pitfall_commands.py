@@ -73,6 +73,7 @@ def found(mlms: Any, name: str, *more: object) -> dict[str, Any]:
 
 
 def test_no_scaling_equals_a_count_by_hand(mlms, digits: tuple[np.ndarray, np.ndarray]) -> None:
+    """Baseline, altered, their difference, what flips, and McNemar's p with n."""
     images, truth = digits
     before = said_directly(images / np.float32(255)).argmax(1)
     after = said_directly(images).argmax(1)
@@ -94,6 +95,7 @@ def test_no_scaling_equals_a_count_by_hand(mlms, digits: tuple[np.ndarray, np.nd
 def test_labels_moved_by_one_are_wrong_and_the_numbers_the_same(
     mlms, digits: tuple[np.ndarray, np.ndarray]
 ) -> None:
+    """Top-1 is about 0 while the outputs are unchanged."""
     images, truth = digits
     answers = said_directly(images / np.float32(255)).argmax(1)
     told = found(mlms, "labels")["found"]
@@ -112,6 +114,7 @@ def test_no_effect_is_reported_as_such(mlms, name: str) -> None:
 
 
 def test_first_calls_beside_later_ones(mlms) -> None:
+    """The ratio of cold to warm, with both distributions."""
     told = found(mlms, "cold-start")["found"]
     assert len(told["cold_ns"]) == 10 and len(told["warm_ns"]) == 200
     assert len(told["opened_ns"]) == 10

@@ -37,6 +37,7 @@ def evaluated(mlms: Any) -> Evaluated:
 
 
 def test_every_analysis_is_a_table_a_csv_and_json(mlms: Any, evaluated: Evaluated) -> None:
+    """A1 to A15 and theoretical, on a machine without a GPU."""
     which = evaluated(*ONNX, "--batch-size", "1,2", "--trace", "framework")
     found = json.loads(mlms("analyze", which, "--output", "json").stdout)
     assert [each["analysis"] for each in found] == list(FIFTEEN)
@@ -71,6 +72,7 @@ def test_files_are_named_for_their_analysis(mlms: Any, evaluated: Evaluated, tmp
 
 @pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no Chromium or Chrome here")
 def test_a_picture(mlms: Any, evaluated: Evaluated, tmp_path: Any) -> None:
+    """Each analysis has a plot."""
     from PIL import Image
 
     which = evaluated(*ONNX, "--batch-size", "1,2", "--trace", "framework")
@@ -125,7 +127,11 @@ def test_ceilings_judge_what_was_measured_before(mlms: Any, evaluated: Evaluated
     assert all(each["value"] > 0.1 and each["how"] for each in ceilings)
     assert json.loads(mlms("ceilings", "--output", "json").stdout) == ceilings  # kept
     found = json.loads(mlms("analyze", which, "--what", "A14", "--output", "json").stdout)
-    (roof,) = found["roofs"]
+    roof = found["roofs"][0]
+    assert roof["source"] == "measured"
+    beside = [each["source"] for each in found["roofs"][1:]]
+    # What the maker promises of this processor, or why that is not known.
+    assert beside == ["datasheet"] or any("datasheet: n/a: " in note for note in found["notes"])
     able = [each for each in ceilings if each["threads"] == 1 and each["dtype"] != "float64"]
     assert (roof["peak_gflops"], roof["bandwidth_gb_per_s"]) == (able[0]["value"], able[1]["value"])
     assert {row["bound"] for row in found["rows"]} <= {"memory", "compute"}

@@ -189,6 +189,7 @@ def test_a_truncated_model_file(mlms, tmp_path: Path) -> None:
 
 
 def test_a_changed_model_file_is_refused_by_its_checksum(mlms, tmp_path: Path) -> None:
+    """Before anything is predicted."""
     (tmp_path / "m.yml").write_text((SHIPPED / "efficientnet-lite0.yml").read_text())
     whole = (SHIPPED / "efficientnet-lite0.onnx").read_bytes()
     (tmp_path / "efficientnet-lite0.onnx").write_bytes(whole + b" ")

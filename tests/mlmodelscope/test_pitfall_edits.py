@@ -51,6 +51,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_one_edit_changes_one_field_and_the_difference_names_it(name: str) -> None:
+    """Each pitfall is one edit of the specification."""
     before = specification("efficientnet-lite0")
     changes = changed_fields(before, pitfall_named(name).edit(before))
     assert [change.field for change in changes] == [FIELDS[name]]
@@ -63,6 +64,7 @@ def test_every_pitfall_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", ["color", "order"])
 def test_a_swap_twice_is_no_change(name: str) -> None:
+    """BGR applied twice is RGB."""
     before, edit = specification("efficientnet-lite0"), pitfall_named(name).edit
     assert changed_fields(before, edit(edit(before))) == []
     assert edit(edit(before)) == before

@@ -36,6 +36,8 @@ class Handle:
     keep: Any = None
     recorder: Any = None
     """Where the model was opened to be profiled."""
+    operators: Callable[[Mapping[str, Any]], list[Any]] | None = None
+    """Those of its graph, for inputs of given shapes."""
 
 
 def open(spec: Spec) -> Handle:
@@ -57,7 +59,7 @@ def close(handle: Handle) -> None:
     end = getattr(handle.keep, "close", None)  # a session of the first generation
     if handle.recorder is not None:
         handle.recorder.stop()
-    del handle.run, handle.keep, handle.recorder
+    del handle.run, handle.keep, handle.recorder, handle.operators
     if end is not None:
         end()
 
@@ -71,6 +73,15 @@ def layers(
     if handle.recorder is None:
         return Layers([], reason=LITERT)
     return read_layers(handle.recorder, starts_ns, durations_ns, warmup_count)
+
+
+def multiply_adds(handle: Handle, batch: Mapping[str, np.ndarray]) -> tuple[int, str]:
+    """Those of one call, by the graph as its file has it."""
+    from .tensorflow_macs import counted
+
+    if handle.operators is None:
+        return -1, "a LiteRT file's operators do not tell their shapes to Python"
+    return counted(handle.operators({name: np.shape(batch[name]) for name in batch}))
 
 
 def spent(spec: Spec) -> str:
@@ -157,6 +168,7 @@ def _graph(spec: Spec) -> Handle:
         providers=_where(graph.variables),
         keep=graph.keep,
         recorder=recorder,
+        operators=graph.operators,
     )
 
 

@@ -1,7 +1,7 @@
 """SavedModels, Keras files and Keras constructors: each becomes one function of a graph."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import WorkerError, unknown
 from . import Spec, constructors
 from .settings import one_of, same_precision
+from .tensorflow_macs import function_operators, graph_operators
 from .tensors import inputs_of, outputs_of, renamed
 
 SIGNATURE = "serving_default"
@@ -32,6 +33,8 @@ class Graph:
     loader: str
     definition: Callable[[], Any]
     """The graph as a GraphDef that says shapes."""
+    operators: Callable[[Mapping[str, Sequence[int]]], list[Any]]
+    """Those of the whole graph, every shape inferred for inputs of these shapes."""
 
 
 # ------------------------------------------------------------------ SavedModel
@@ -107,10 +110,14 @@ def _signature(spec: Spec, tf: Any, loaded: Any) -> Graph:
         answer = function(**{name: constant(batch[given]) for name, given in fed})
         return [answer[name].numpy() for name in read]
 
+    def operators(shapes: Mapping[str, Sequence[int]]) -> list[Any]:
+        return function_operators(function, {name: shapes[given] for name, given in fed})
+
     variables = list(function.variables)
     outputs = renamed([_tensor(name, each) for name, each in said], outputs_of(spec))
     precision, define = _precision(variables), partial(_definition, function.graph)
-    return Graph(run, inputs, outputs, precision, variables, loaded, "tensorflow", define)
+    made = (precision, variables, loaded, "tensorflow", define, operators)
+    return Graph(run, inputs, outputs, *made)
 
 
 def _session(spec: Spec, tf: Any, folder: str) -> Graph:
@@ -129,11 +136,17 @@ def _session(spec: Spec, tf: Any, folder: str) -> Graph:
     def run(batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         return call(*[batch[name] for name in names])
 
+    fed = [(info.name, each["name"]) for (_, info), each in zip(ins, inputs, strict=True)]
+
+    def operators(shapes: Mapping[str, Sequence[int]]) -> list[Any]:
+        return graph_operators(_definition(graph), {name: shapes[given] for name, given in fed})
+
     outputs = renamed([_info(tf, name, info) for name, info in outs], outputs_of(spec))
     with graph.as_default():
         variables = v1.global_variables()
     precision, define = _precision(variables), partial(_definition, graph)
-    return Graph(run, inputs, outputs, precision, variables, session, "tensorflow.v1", define)
+    made = (precision, variables, session, "tensorflow.v1", define, operators)
+    return Graph(run, inputs, outputs, *made)
 
 
 # ------------------------------------------------------------------ Keras
@@ -232,11 +245,16 @@ def _graph_of(spec: Spec, tf: Any, model: Any) -> Graph:
     def run(batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         return [each.numpy() for each in function(*[constant(batch[name]) for name in names])]
 
-    made = zip(model.output_names, function.structured_outputs, strict=True)
-    outputs = renamed([_tensor(name, each) for name, each in made], outputs_of(spec))
+    def operators(shapes: Mapping[str, Sequence[int]]) -> list[Any]:
+        given = [tf.TensorSpec(shapes[name], s.dtype) for name, s in zip(names, specs, strict=True)]
+        return list(tf.function(call).get_concrete_function(*given).graph.get_operations())
+
+    said = zip(model.output_names, function.structured_outputs, strict=True)
+    outputs = renamed([_tensor(name, each) for name, each in said], outputs_of(spec))
     variables = list(function.variables)
     precision, define = _precision(variables), partial(_definition, function.graph)
-    return Graph(run, inputs, outputs, precision, variables, model, "keras", define)
+    made = (precision, variables, model, "keras", define, operators)
+    return Graph(run, inputs, outputs, *made)
 
 
 # ------------------------------------------------------------------ tensors

@@ -28,6 +28,7 @@ def load_of(batch_size: int = 1, queries: int = 100, seed: int = 7, **options: A
 
 @pytest.mark.parametrize("rate", [5.0, 300.0, 20_000.0])
 def test_poisson_has_its_rate_and_its_spread(rate: float) -> None:
+    """Of 10,000 gaps the mean is within 5 % and the variation from 0.95 to 1.05."""
     due = np.array([*islice(poisson(rate, "a seed"), 10_001)], float)
     gaps = np.diff(due) / NS
     assert 1 / gaps.mean() == pytest.approx(rate, rel=0.05)
@@ -37,6 +38,7 @@ def test_poisson_has_its_rate_and_its_spread(rate: float) -> None:
 
 @given(seed=st.integers(0, 2**63), rate=st.floats(1, 5000), batches=st.integers(1, 9))
 def test_a_plan_depends_on_its_seed_alone(seed: int, rate: float, batches: int) -> None:
+    """The same seed gives the same instants and inputs, another one others."""
     given = {"name": "server", "target_qps": rate, "min_duration_s": 0.2, "min_queries": 20}
     load, again = load_of(seed=seed, **given), load_of(seed=seed, **given)
     assert due_of(load) == due_of(again)

@@ -64,6 +64,7 @@ def latencies(times: Times, due_ns: array[int]) -> list[int]:
 
 
 def test_one_by_one_never_has_two_outstanding() -> None:
+    """SingleStream: each query is issued when the one before it is done."""
     server, times = Server(3 * MS), Times(0)
     ended = one_by_one(server.calls(2), 1, times, lambda n, ns, t: "enough" if n == 5 else "")
     assert (ended, server.most, times.done) == ("enough", 1, 5)

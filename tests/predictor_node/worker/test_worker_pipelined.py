@@ -75,6 +75,7 @@ def make_pass(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 
 def test_together_they_take_less_than_their_sum(shared_worker, make_pass) -> None:  # type: ignore[no-untyped-def]
+    """Decoding takes as long as predicting: side by side they take less than both in turn."""
     plain, piped = (shared_worker.run(make_pass(pipelined)) for pipelined in (False, True))
     assert _answers(plain) == _answers(piped)
     assert len(_named(piped, "prepare")) == len(_named(piped, "predict")) == COUNT
@@ -83,6 +84,7 @@ def test_together_they_take_less_than_their_sum(shared_worker, make_pass) -> Non
 
 
 def test_the_spans_show_it(shared_worker, make_pass) -> None:  # type: ignore[no-untyped-def]
+    """Decoding lies beside predicting in time."""
     said = shared_worker.run(make_pass(True))
     prepared, predicted = _named(said, "prepare"), _named(said, "predict")
     assert {span["thread"] for span in prepared}.isdisjoint(span["thread"] for span in predicted)

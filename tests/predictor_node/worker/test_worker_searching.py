@@ -29,6 +29,7 @@ def serve(due_ns: array[int], took_ns: int, bound_ns: int, late: int) -> list[in
 
 @pytest.mark.parametrize("rule", ["max_qps", "peak"])
 def test_a_server_of_10_ms_is_found_below_100_a_second(rule: str) -> None:
+    """And the rate that is found holds again with another seed."""
     options = Options(name="server", find=rule, latency_bound_ms=100.0)
     if rule == "peak":
         options = replace(options, min_duration_s=10.0, min_queries=1000)

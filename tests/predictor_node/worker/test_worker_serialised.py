@@ -107,6 +107,7 @@ def unclear_primitives(said: Any) -> tuple[int, int]:
 
 
 def test_a_serialised_rerun_makes_every_parent_clear(fresh_worker, make_job, branches) -> None:  # type: ignore[no-untyped-def]
+    """What ran side by side is ambiguous; the same run serialised is not."""
     parallel = fresh_worker.run(job(make_job, branches, ASKED))
     assert parallel.one("opened")["settings"]["inter_op_threads"] == 2
     unclear, all_of_them = unclear_primitives(parallel)

@@ -50,6 +50,8 @@ def test_layers_are_the_graphs_nodes(net_worker: Process, net_job: NetJob, forma
     said = of_one(net_worker.run(job))
     assert said.one("finished")["unavailable"] == {}
     table = said.one("graph")["layers"]
+    # 6 x 6 x 4 results of 3 x 3 x 3 numbers, and 5 of 144; a batch of two.
+    assert said.one("graph")["macs"] == 2 * (6 * 6 * 4 * 27 + 5 * 144)
     work = [row for row in table if "Conv2D" in row["operator"] or "MatMul" in row["operator"]]
     conv, dense = work
     assert "conv" in conv["name"] and "scores" in dense["name"]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -80,3 +85,47 @@ def test_what_has_no_rule_says_so(tmp_path: Path) -> None:
         -1,
         "Einsum (sums) has no rule for its multiply-adds",
     )
+
+
+# ------------------------------------------------------------------ TensorFlow
+
+BY_HAND = {
+    # Howard et al. 2017, table 4: 569 M; Sandler et al. 2018, table 4: 300 M.
+    "MobileNet": 568_740_352,
+    "MobileNet, two": 2 * 568_740_352,
+    "MobileNetV2": 300_774_272,
+    # 2 x 4 x 4 x 4 results of 27 numbers; then 2 x 4 x 4 places, of o k n = 5 x 4 x 6.
+    "einsum": 2 * 4 * 4 * 4 * 27 + 2 * 4 * 4 * 5 * 4 * 6,
+}
+
+
+@pytest.fixture(scope="module")
+def by_tensorflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Counted once, in a process that TensorFlow may fill."""
+    pytest.importorskip("keras", reason="keras is not installed")
+    script = Path(__file__).with_name("author_macs_tensorflow.py")
+    told = subprocess.run(
+        [sys.executable, str(script), str(tmp_path_factory.mktemp("macs"))],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_tensorflow_graphs(by_tensorflow: dict[str, Any], name: str) -> None:
+    macs, by = by_tensorflow[name]
+    assert macs == BY_HAND[name], by
+    assert by.startswith("tensorflow ") and by.endswith("shape inference")
+
+
+def test_tensorflows_own_profiler_counts_as_many(by_tensorflow: dict[str, Any]) -> None:
+    assert by_tensorflow["by TensorFlow"] == 2 * BY_HAND["MobileNet"]
+
+
+def test_a_loop_says_so(by_tensorflow: dict[str, Any]) -> None:
+    macs, why = by_tensorflow["loop"]
+    assert macs == -1 and "While" in why and "has no rule" in why
