@@ -104,7 +104,7 @@ class Client:
 
     url: nats://HOST:PORT of a running system; None takes MLMS_BUS_URL, else the embedded system.
     user: whose evaluations these are. Default: MLMS_USER, else the login name. credentials: the
-    file of a user of a secured bus (docs/security.md); default: MLMS_CREDENTIALS.
+    file of a user of a secured bus (docs/security.md); default: MLMS_CREDENTIALS; None: none.
     membership: of an embedded system that the caller has begun to start, and will leave.
     """
 
@@ -113,12 +113,14 @@ class Client:
         url: str | None = None,
         *,
         user: str = "",
-        credentials: str | Path = "",
+        credentials: str | Path | None = "",
         home: Path | None = None,
         membership: Membership | None = None,
     ) -> None:
         self.url = url or os.environ.get("MLMS_BUS_URL", "")
-        self._identity = _identity(user, credentials or os.environ.get("MLMS_CREDENTIALS", ""))
+        if credentials == "":
+            credentials = os.environ.get("MLMS_CREDENTIALS", "")
+        self._identity = _identity(user, credentials)
         self.user = self._identity.user
         self._home, self._membership = home, membership
         self._stack = ExitStack()
@@ -152,6 +154,20 @@ class Client:
             await evaluation.leave()
         await self._bus.close()
         await asyncio.to_thread(self._stack.close)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection to the bus stands now."""
+        return self._bus.connected
+
+    @property
+    def secured(self) -> bool:
+        """Whether we proved to the bus who we are."""
+        return bool(self._identity.seed)
+
+    def beside(self, user: str, credentials: str | Path | None = None) -> Client:
+        """Another user's client of the same system, to be connected and closed by itself."""
+        return Client(self._bus.url, user=user, credentials=credentials)
 
     def _join_embedded(self) -> str:
         from mlmodelscope.embedded import Membership
@@ -552,6 +568,14 @@ class Client:
             evaluation_id, part, parts = reply.evaluation_id, part + 1, reply.parts
         return evaluation_id, facts, metrics
 
+    async def owner(self, evaluation_id: str) -> str:
+        """Whose a stored evaluation is: who may stop and delete it."""
+        request = GetEvaluation(evaluation_id=evaluation_id)
+        reply = await self._bus.request(subjects.EVALUATION, request, Stored, NotFound)
+        if isinstance(reply, NotFound):
+            raise not_stored(reply)
+        return reply.user
+
     async def result(self, evaluation_id: str) -> Result:
         """The result of a stored evaluation."""
         return summarize((await self.stored(evaluation_id))[1])
@@ -605,7 +629,7 @@ class Client:
             raise not_stored(reply)
 
 
-def _identity(user: str, credentials: str | Path) -> Identity:
+def _identity(user: str, credentials: str | Path | None) -> Identity:
     """Who the client is: whom the credentials name, else whom it says, else the login name."""
     given = user or os.environ.get("MLMS_USER", "")
     if not credentials:
