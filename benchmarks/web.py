@@ -113,8 +113,10 @@ async def _large(
     look: Looking, small: str, large: str, count: int
 ) -> tuple[list[Row], dict[str, Any]]:
     """The page of an evaluation with very many spans, and its timeline as files."""
-    rows: list[Row] = []
-    raw: dict[str, list[Times]] = {}
+    layers = OF_ONE["what it fetches, the layers"]
+    first = [(await look.streamed_ms(layers.format(name)))[1] for name in (large, small)]
+    rows = [p95_row(f"the layers of {count:,} spans for the first time", first[:1], first[1:])]
+    raw: dict[str, list[Times]] = {"layers first": [first]}
     few = Looking(look.session, max(2, look.times // 10))
     for what, path in OF_ONE.items():
         ours, theirs = [await few.timed_ms(path.format(name)) for name in (large, small)]

@@ -97,6 +97,8 @@ ANSWER_S = 5.0
 NOBODY_YET = ("no_nodes", "nothing_fits")
 """Refusals that a node which comes later may mend."""
 LONGEST_PAUSE_S = 2.0
+AHEAD = 4
+"""Chunks of a timeline that are asked for at once."""
 
 
 class Client:
@@ -595,10 +597,13 @@ class Client:
 
     async def timeline(self, evaluation_id: str, wait_s: float = 5.0) -> Timeline:
         """The assembled timeline, once its spans are there or `wait_s` has passed."""
-        chunks: list[TimelineChunk] = []
-        while not chunks or len(chunks) < chunks[0].chunks:
-            chunks.append(await self._chunk(evaluation_id, len(chunks), wait_s))
-        return Timeline.from_chunks(chunks)
+        chunks = [await self._chunk(evaluation_id, 0, wait_s)]
+        name, count = chunks[0].evaluation_id, chunks[0].chunks
+        while len(chunks) < count:
+            some = range(len(chunks), min(len(chunks) + AHEAD, count))
+            chunks += await asyncio.gather(*(self._chunk(name, one, wait_s) for one in some))
+        # A large one takes seconds: whoever else waits for this loop must not wait for them.
+        return await asyncio.to_thread(Timeline.from_chunks, chunks)
 
     async def timeline_head(self, evaluation_id: str, wait_s: float = 5.0) -> TimelineChunk:
         """What there is to say of a timeline as a whole, with no more than its first spans."""

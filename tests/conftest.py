@@ -20,7 +20,6 @@ from aiohttp import web
 from bus.connection import Bus
 from mlmodelscope import embedded, servers
 
-
 WHOLE_MACHINE = ("reliability", "deployment", "benchmarks")
 """Folders whose tests kill servers, fill disks or run a Docker engine: one at a time, and first."""
 

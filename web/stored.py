@@ -12,7 +12,7 @@ from analysis import formats
 from analysis.layers import LayerRow
 from analysis.recording import recording_of
 from analysis.summary import Result, summarize
-from bus.messages import LEVELS, Message, MetricsRecorded
+from bus.messages import LEVELS, Message, MetricsRecorded, TimelineChunk
 from collector.timeline import Timeline
 from mlmodelscope.client import Client
 from mlmodelscope.evaluating import slowest
@@ -22,6 +22,12 @@ ALL_LAYERS = 100_000
 PIECE_BYTES = 1 << 18
 MOST_FOUND = 32
 """Evaluations whose layers are kept."""
+MOST_KEPT, KEPT_S = 2_000_000, 120.0
+"""Spans of the timelines that are kept (about 114 bytes each), and for how long."""
+Seen = tuple[str, int, int, bool]
+
+_FOUND: OrderedDict[Seen, list[LayerRow]] = OrderedDict()
+_LAST: OrderedDict[Seen, Timeline] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -45,26 +51,45 @@ async def layers(client: Client, evaluation_id: str, k: int = ALL_LAYERS) -> lis
 
     They are found once: whoever may see the timeline may see what was found in it.
     """
-    head = await client.timeline_head(evaluation_id)
-    seen = (head.evaluation_id, head.total, head.chunks, head.complete)
+    seen = _seen(await client.timeline_head(evaluation_id))
     if seen not in _FOUND:
-        _FOUND[seen] = await _layers(client, head.evaluation_id)
+        _FOUND[seen] = await _layers(client, seen)
     _FOUND.move_to_end(seen)
     while len(_FOUND) > MOST_FOUND:
         _FOUND.popitem(last=False)
     return _FOUND[seen][:k]
 
 
-_FOUND: OrderedDict[tuple[str, int, int, bool], list[LayerRow]] = OrderedDict()
-
-
-async def _layers(client: Client, evaluation_id: str) -> list[LayerRow]:
-    found = await known(client, evaluation_id)
+async def _layers(client: Client, seen: Seen) -> list[LayerRow]:
+    found = await known(client, seen[0])
     model = LEVELS.index("model")
     if not any(LEVELS.index(level) > model for level in found.result.spans):
         return []
-    timeline = await client.timeline(evaluation_id)
+    timeline = await _timeline(client, seen)
     return await asyncio.to_thread(slowest, found.facts, found.result, timeline, ALL_LAYERS)
+
+
+async def timeline(client: Client, evaluation_id: str) -> Timeline:
+    """The whole timeline; those that were asked for last are kept for a moment."""
+    return await _timeline(client, _seen(await client.timeline_head(evaluation_id)))
+
+
+async def _timeline(client: Client, seen: Seen) -> Timeline:
+    """Of an evaluation that this client may see: that its head was told to it says so."""
+    if seen in _LAST:
+        _LAST.move_to_end(seen)
+        return _LAST[seen]
+    read = await client.timeline(seen[0])
+    _LAST[seen] = read
+    while _LAST and sum(map(len, _LAST.values())) > MOST_KEPT:
+        _LAST.popitem(last=False)
+    asyncio.get_running_loop().call_later(KEPT_S, _LAST.pop, seen, None)
+    return read
+
+
+def _seen(head: TimelineChunk) -> Seen:
+    """What tells one assembly of a timeline from another."""
+    return head.evaluation_id, head.total, head.chunks, head.complete
 
 
 async def chunk(client: Client, evaluation_id: str, number: int) -> SpanChunk:
@@ -100,21 +125,23 @@ async def timeline_file(client: Client, evaluation_id: str, format: str) -> Time
     """The timeline as a file of this format; UnknownNameError, InputError before any work."""
     chosen = formats.choose(Path("timeline.json"), format)
     found = await known(client, evaluation_id)
-    timeline = await client.timeline(found.evaluation_id)
-    content = formats.pieces(recording_of(timeline, found.facts, found.metrics), chosen)
+    whole = await timeline(client, found.evaluation_id)
+    content = formats.pieces(recording_of(whole, found.facts, found.metrics), chosen)
     return TimelineFile(f"timeline-{found.evaluation_id[:8]}{chosen.ending}", _in_turn(content))
 
 
 async def _in_turn(content: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Pieces of some size, each made in a thread while nobody waits for the loop."""
+    """Each made in a thread, while the loop serves others: the first, then some together."""
 
-    def some() -> bytes:
+    def some(least: int) -> bytes:
         gathered = bytearray()
         for piece in content:
             gathered += piece
-            if len(gathered) >= PIECE_BYTES:
+            if len(gathered) >= least:
                 break
         return bytes(gathered)
 
-    while piece := await asyncio.to_thread(some):
+    least = 1
+    while piece := await asyncio.to_thread(some, least):
         yield piece
+        least = PIECE_BYTES
