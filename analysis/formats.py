@@ -117,21 +117,26 @@ def choose(path: Path, name: str = "") -> Format:
     return found
 
 
-def write(recording: Recording, path: Path, format: Format) -> Iterator[int]:
-    """Write a file; how many bytes it has been given so far, again and again.
-
-    Raises InputError where the file cannot be written, or would hold nothing.
-    """
+def pieces(recording: Recording, format: Format) -> Pieces:
+    """The file's bytes, one after the other; InputError where it would hold nothing."""
     if format.name.startswith(SAMPLES) and not recording.metrics:
         raise InputError(
             "this evaluation has no samples: evaluate with --trace system or deeper, "
             "or write its spans (.otlp.json)"
         )
+    return format.write(recording)
+
+
+def write(recording: Recording, path: Path, format: Format) -> Iterator[int]:
+    """Write a file; how many bytes it has been given so far, again and again.
+
+    Raises InputError where the file cannot be written, or would hold nothing.
+    """
     opener: Any = gzip.open if path.suffix == ".gz" else open
-    given = 0
+    given, content = 0, pieces(recording, format)
     try:
         with opener(path, "wb") as file:
-            for piece in format.write(recording):
+            for piece in content:
                 file.write(piece)
                 given += len(piece)
                 yield given

@@ -29,6 +29,7 @@ from benchmarks import (
     soak,
     spans,
     tracing,
+    web,
 )
 from benchmarks.effort import QUICK, Effort
 from benchmarks.report import Result
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[Result]]] = {
     "fleet": fleet.run,
     "scenarios": scenarios.run,
     "comparing": comparing.run,
+    "web": web.run,
 }
 SHOW = {"table": report.show_table, "json": report.show_json}
 

@@ -36,6 +36,8 @@ class Effort:
     resolves: int = 15
     fleets: tuple[int, ...] = (10, 100, 1_000, 10_000)
     fleet_s: float = 60.0
+    pages: int = 200
+    stored: int = 100_000
 
 
 QUICK = Effort(
@@ -58,4 +60,6 @@ QUICK = Effort(
     resolves=3,
     fleets=(10, 200),
     fleet_s=4.0,
+    pages=10,
+    stored=2_000,
 )

@@ -1311,6 +1311,8 @@ class Evaluation(Message, frozen=True, kw_only=True):
     parts: int = 1
     stored_spans: dict[str, int] = {}
     metrics: list[bytes] = []
+    user: str = ""
+    """Whose it is."""
 
 
 class NotFound(Message, frozen=True, kw_only=True):

@@ -58,7 +58,9 @@ async def serving(service: Service, address: str = "127.0.0.1:0") -> AsyncIterat
     Port 0 takes any free one. The endpoints are up before the service is: /readyz says no.
     """
     host, _, port = address.rpartition(":")
-    runner = web.AppRunner(_application(service), access_log=None)
+    app = web.Application()
+    app.add_routes(status_routes(service))
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host or "127.0.0.1", int(port))
@@ -120,7 +122,8 @@ def settings_from(kind: type[S], env: Mapping[str, str], **given: object) -> S:
         raise InputError(f"settings of {kind.__module__.split('.')[0]}: {exc}") from exc
 
 
-def _application(service: Service) -> web.Application:
+def status_routes(service: Service) -> list[web.RouteDef]:
+    """/healthz, /readyz, /status and /metrics of a service, wherever they are served."""
     started_s = time.time()
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -150,16 +153,12 @@ def _application(service: Service) -> web.Application:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), content_type="text/plain")
 
-    app = web.Application()
-    app.add_routes(
-        [
-            web.get("/healthz", healthz),
-            web.get("/readyz", readyz),
-            web.get("/status", status),
-            web.get("/metrics", metrics),
-        ]
-    )
-    return app
+    return [
+        web.get("/healthz", healthz),
+        web.get("/readyz", readyz),
+        web.get("/status", status),
+        web.get("/metrics", metrics),
+    ]
 
 
 class _Metrics:

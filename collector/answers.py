@@ -9,7 +9,7 @@ from typing import Any
 
 from bus import codec
 from bus.connection import ASKED_BY
-from bus.errors import ForbiddenError
+from bus.errors import ForbiddenError, InputError
 from bus.groups import Groups
 from bus.messages import (
     ClockRead,
@@ -56,7 +56,7 @@ class Answers:
             "user": question.user,
             "state": question.state,
         }
-        where: Document = {key: text for key, text in asked.items() if text}
+        where: Document = {key: _plain(key, text) for key, text in asked.items() if text}
         where |= self._seen()
         if question.before_ns:
             where["at_ns"] = {"$lt": min(question.before_ns, 2**63 - 1)}
@@ -99,6 +99,7 @@ class Answers:
             parts=len(parts),
             stored_spans=await self._stored_spans(evaluation, winners),
             metrics=await self._data("metrics", wanted),
+            user=evaluation.get("user", ""),
         )
 
     async def _data(self, collection: str, wanted: list[tuple[str, Document]]) -> list[bytes]:
@@ -172,6 +173,7 @@ class Answers:
 
     async def _resolve(self, asked: str) -> Document | NotFound:
         """The evaluation that an id, the beginning of one, or `last` means."""
+        asked = _plain("evaluation_id", asked)
         if asked == "last":
             names = await self._store.beginning("", 1, self._seen())
         else:
@@ -212,6 +214,13 @@ def _parts(listed: list[tuple[str, Document]]) -> list[list[tuple[str, Document]
         parts[-1].append((kind, document))
         size += document["bytes"]
     return parts
+
+
+def _plain(field: str, text: str) -> str:
+    """A text that may be looked for; InputError for one with control characters."""
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise InputError(f"{field} {text[:80]!r}: expected a name without control characters")
+    return text
 
 
 def _wrong(question: Message, wanted: type[Message]) -> Undecodable:

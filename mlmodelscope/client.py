@@ -97,6 +97,8 @@ ANSWER_S = 5.0
 NOBODY_YET = ("no_nodes", "nothing_fits")
 """Refusals that a node which comes later may mend."""
 LONGEST_PAUSE_S = 2.0
+AHEAD = 4
+"""Chunks of a timeline that are asked for at once."""
 
 
 class Client:
@@ -104,7 +106,7 @@ class Client:
 
     url: nats://HOST:PORT of a running system; None takes MLMS_BUS_URL, else the embedded system.
     user: whose evaluations these are. Default: MLMS_USER, else the login name. credentials: the
-    file of a user of a secured bus (docs/security.md); default: MLMS_CREDENTIALS.
+    file of a user of a secured bus (docs/security.md); default: MLMS_CREDENTIALS; None: none.
     membership: of an embedded system that the caller has begun to start, and will leave.
     """
 
@@ -113,12 +115,14 @@ class Client:
         url: str | None = None,
         *,
         user: str = "",
-        credentials: str | Path = "",
+        credentials: str | Path | None = "",
         home: Path | None = None,
         membership: Membership | None = None,
     ) -> None:
         self.url = url or os.environ.get("MLMS_BUS_URL", "")
-        self._identity = _identity(user, credentials or os.environ.get("MLMS_CREDENTIALS", ""))
+        if credentials == "":
+            credentials = os.environ.get("MLMS_CREDENTIALS", "")
+        self._identity = _identity(user, credentials)
         self.user = self._identity.user
         self._home, self._membership = home, membership
         self._stack = ExitStack()
@@ -152,6 +156,20 @@ class Client:
             await evaluation.leave()
         await self._bus.close()
         await asyncio.to_thread(self._stack.close)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection to the bus stands now."""
+        return self._bus.connected
+
+    @property
+    def secured(self) -> bool:
+        """Whether we proved to the bus who we are."""
+        return bool(self._identity.seed)
+
+    def beside(self, user: str, credentials: str | Path | None = None) -> Client:
+        """Another user's client of the same system, to be connected and closed by itself."""
+        return Client(self._bus.url, user=user, credentials=credentials)
 
     def _join_embedded(self) -> str:
         from mlmodelscope.embedded import Membership
@@ -552,6 +570,14 @@ class Client:
             evaluation_id, part, parts = reply.evaluation_id, part + 1, reply.parts
         return evaluation_id, facts, metrics
 
+    async def owner(self, evaluation_id: str) -> str:
+        """Whose a stored evaluation is: who may stop and delete it."""
+        request = GetEvaluation(evaluation_id=evaluation_id)
+        reply = await self._bus.request(subjects.EVALUATION, request, Stored, NotFound)
+        if isinstance(reply, NotFound):
+            raise not_stored(reply)
+        return reply.user
+
     async def result(self, evaluation_id: str) -> Result:
         """The result of a stored evaluation."""
         return summarize((await self.stored(evaluation_id))[1])
@@ -571,10 +597,13 @@ class Client:
 
     async def timeline(self, evaluation_id: str, wait_s: float = 5.0) -> Timeline:
         """The assembled timeline, once its spans are there or `wait_s` has passed."""
-        chunks: list[TimelineChunk] = []
-        while not chunks or len(chunks) < chunks[0].chunks:
-            chunks.append(await self._chunk(evaluation_id, len(chunks), wait_s))
-        return Timeline.from_chunks(chunks)
+        chunks = [await self._chunk(evaluation_id, 0, wait_s)]
+        name, count = chunks[0].evaluation_id, chunks[0].chunks
+        while len(chunks) < count:
+            some = range(len(chunks), min(len(chunks) + AHEAD, count))
+            chunks += await asyncio.gather(*(self._chunk(name, one, wait_s) for one in some))
+        # A large one takes seconds: whoever else waits for this loop must not wait for them.
+        return await asyncio.to_thread(Timeline.from_chunks, chunks)
 
     async def timeline_head(self, evaluation_id: str, wait_s: float = 5.0) -> TimelineChunk:
         """What there is to say of a timeline as a whole, with no more than its first spans."""
@@ -608,7 +637,7 @@ class Client:
             raise not_stored(reply)
 
 
-def _identity(user: str, credentials: str | Path) -> Identity:
+def _identity(user: str, credentials: str | Path | None) -> Identity:
     """Who the client is: whom the credentials name, else whom it says, else the login name."""
     given = user or os.environ.get("MLMS_USER", "")
     if not credentials:

@@ -19,14 +19,19 @@ LIMIT_BYTES = 256 * 1024 * 1024
 SCHEMES = ("http", "https", "package", "repo")
 
 
-async def gather_inputs(bus: Bus, named: Sequence[str | Path]) -> list[Input]:
-    """One Input per file (folders in order of name); large files are put on the bus first.
+async def gather_inputs(bus: Bus, named: Sequence[str | Path | Input]) -> list[Input]:
+    """One Input per file (folders in order of name); what is large is put on the bus first.
 
-    Raises InputError naming what is missing, empty or too large.
+    An Input is what was read already. Raises InputError naming what is missing, empty or too large.
     """
     inputs: list[Input] = []
     inline = 0
     for name in named:
+        if isinstance(name, Input):
+            inline += len(name.data)
+            small = len(name.data) <= INLINE_BYTES and inline <= MESSAGE_BYTES
+            inputs.append(name if small else await _on_the_bus(bus, name.name, name.data))
+            continue
         if urlsplit(str(name)).scheme in SCHEMES:
             inputs.append(Input(name=PurePosixPath(urlsplit(str(name)).path).name, url=str(name)))
             continue
@@ -36,7 +41,7 @@ async def gather_inputs(bus: Bus, named: Sequence[str | Path]) -> list[Input]:
                 inline += len(data)
                 inputs.append(Input(name=path.name, data=data))
             else:
-                inputs.append(await _through_object_store(bus, path, data))
+                inputs.append(await _on_the_bus(bus, path.name, data))
     return inputs
 
 
@@ -49,12 +54,12 @@ def each_file(named: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-async def _through_object_store(bus: Bus, path: Path, data: bytes) -> Input:
+async def _on_the_bus(bus: Bus, name: str, data: bytes) -> Input:
     sha256 = hashlib.sha256(data).hexdigest()
     objects = await bus.objects()
     if not await objects.has(f"inputs/{sha256}"):
         await objects.put(f"inputs/{sha256}", data)
-    return Input(name=path.name, url=f"repo://inputs/{sha256}", checksum=f"sha256:{sha256}")
+    return Input(name=name, url=f"repo://inputs/{sha256}", checksum=f"sha256:{sha256}")
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,20 +43,26 @@ async def report(client: Client, names: Sequence[str], wish: Wish) -> int:
     with progress_bar() as progress:
         task = progress.add_task("fetching", total=len(names) + 1)
         async with client:
-            fetched = []
-            for name in names:
-                fetched.append(await _reported(client, name, wish, len(names) == 1))
-                progress.advance(task)
-            sides = [side for side, _ in fetched]
-            if len(sides) == 1:
-                page = report_one.page_of(sides[0])
-            else:
-                page = await _compared(client, fetched, wish)
-        path = wish.path or Path(f"report-{'-'.join(s.evaluation_id[:8] for s in sides[:3])}.html")
+            page, ids = await page_of(client, names, wish, lambda: progress.advance(task))
+        path = wish.path or Path(f"report-{'-'.join(one[:8] for one in ids[:3])}.html")
         progress.update(task, description=f"writing {path.name}")
         write(page, path)
     console().print(f"{path}: {path.stat().st_size:,} bytes", markup=False, soft_wrap=True)
     return 0
+
+
+async def page_of(
+    client: Client, names: Sequence[str], wish: Wish, fetched_one: Callable[[], None] = lambda: None
+) -> tuple[Page, list[str]]:
+    """What the report says, of a client that is connected; and the whole ids."""
+    fetched = []
+    for name in names:
+        fetched.append(await _reported(client, name, wish, len(names) == 1))
+        fetched_one()
+    sides = [side for side, _ in fetched]
+    one = len(sides) == 1
+    page = report_one.page_of(sides[0]) if one else await _compared(client, fetched, wish)
+    return page, [side.evaluation_id for side in sides]
 
 
 def check(names: Sequence[str], wish: Wish) -> None:

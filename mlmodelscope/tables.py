@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import msgspec
@@ -81,13 +82,19 @@ def print_json(value: Any) -> None:
 
 
 def print_csv(rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as CSV with a header."""
+    sys.stdout.write(as_csv(rows))
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as CSV with a header; lists and maps inside a cell as JSON."""
-    if not rows:
-        return
-    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _cell(value) for key, value in row.items()})
+    out = StringIO()
+    if rows:
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: _cell(value) for key, value in row.items()})
+    return out.getvalue()
 
 
 def _cell(value: Any) -> Any:

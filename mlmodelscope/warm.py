@@ -14,6 +14,7 @@ from bus.errors import BusError, InputError, MLModelScopeError, NoAnswerError, R
 from bus.messages import (
     Close,
     Done,
+    Input,
     ListNodes,
     Message,
     Nodes,
@@ -93,9 +94,9 @@ class WarmModel:
         return (await self.ask(inputs, top_k=top_k, timeout_s=timeout_s)).predictions
 
     async def ask(
-        self, inputs: Sequence[str | Path], *, top_k: int = 5, timeout_s: float = 30.0
+        self, inputs: Sequence[str | Path | Input], *, top_k: int = 5, timeout_s: float = 30.0
     ) -> Predicted:
-        """The same, with the times that it took on the node."""
+        """The same, with the times that it took on the node; an Input is what was read already."""
         request = Predict(
             handle=self.opened.handle,
             inputs=await gather_inputs(self._bus, inputs),

@@ -22,6 +22,8 @@ from collector import collector
 from coordinator import coordinator
 from mlmodelscope import cli, cli_load, exits, on_nodes
 from predictor_node import node
+from web import app
+from web import settings as web_settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -73,6 +75,28 @@ def test_every_option_of_a_load_is_documented() -> None:
 def test_every_setting_is_documented(settings: type) -> None:
     for field in dataclasses.fields(settings):
         assert f"`MLMS_{field.name.upper()}`" in COMMANDS, field.name
+
+
+def test_every_setting_of_the_web_is_documented() -> None:
+    page = (ROOT / "docs" / "web.md").read_text()
+    shown = dict(re.findall(r"^\| `(MLMS_WEB_[A-Z_]+)` \| ?`?([^|`]*?)`? \|", page, re.M))
+    defaults = {
+        f"MLMS_WEB_{field.name.upper()}": str(field.default)
+        for field in dataclasses.fields(web_settings.Settings)
+    }
+    assert shown == defaults
+
+
+def test_every_operation_is_documented() -> None:
+    page = (ROOT / "docs" / "rest.md").read_text()
+    for one in app.OPERATIONS:
+        path = one.path.replace("{evaluation}", "{id}")
+        short = path.replace("/api/v1/evaluations/{id}", "")
+        rows = [row for row in page.splitlines() if row.startswith("|") and one.method in row]
+        assert any(f"{path}`" in row or f"{path}?" in row or f"`{short}`" in row for row in rows), (
+            one.method,
+            one.path,
+        )
 
 
 def test_every_variable_that_is_read_is_documented() -> None:

@@ -1,9 +1,9 @@
 """Who may do what: roles, tokens, sessions of browsers, and what stops another site's page.
 
 Loopback needs no login: whoever can reach it administers. Elsewhere a program sends `Authorization:
-Bearer TOKEN`, and a browser gets a session at /login. A request that changes something and is not
-by a bearer token must come from our own pages: browsers say so (Sec-Fetch-Site, Origin), and forms
-carry a word that only our pages know.
+Bearer TOKEN`, and a browser gets a session at /login; or a proxy says who it is (proxy.py). A
+request that changes something and is not by a bearer token must come from our own pages: browsers
+say so (Sec-Fetch-Site, Origin), and forms carry a word that only our pages know.
 """
 
 from __future__ import annotations
@@ -14,35 +14,21 @@ import secrets
 import stat
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from bus.errors import InputError
+from web.proxy import Proxy
+from web.roles import ROLES, Visitor
 from web.settings import Settings
 
-ROLES = ("look", "run", "publish", "administer")
-"""Each may do what the ones before it may."""
 COOKIE = "mlms_session"
 SESSIONS = 10_000
 SESSION_S = 12 * 3600.0
 TOKEN_LETTERS = 20
 SAFE = ("GET", "HEAD", "OPTIONS")
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """Who sent a request. session: of a browser; empty for a program with a token."""
-
-    name: str = ""
-    role: str = ""
-    session: str = ""
-
-    def may(self, role: str) -> bool:
-        """Whether this one may do what `role` may."""
-        return self.role in ROLES and ROLES.index(self.role) >= ROLES.index(role)
 
 
 def read_tokens(path: Path) -> dict[bytes, Visitor]:
@@ -75,10 +61,11 @@ class Access:
     def __init__(self, settings: Settings) -> None:
         if not 0 <= settings.port <= 65535:
             raise InputError(f"--port {settings.port}: expected 0 (a free one) to 65535")
-        if not settings.on_loopback and not settings.tokens:
+        self._proxy = Proxy.of(settings)
+        if not settings.on_loopback and not settings.tokens and self._proxy is None:
             raise InputError(
                 f"--host {settings.host} is open to others: give --tokens FILE (lines of "
-                "`role name token`), or stay on 127.0.0.1 behind a proxy"
+                "`role name token`) or MLMS_WEB_PROXY_HEADER (docs/web.md), or stay on 127.0.0.1"
             )
         self._settings = settings
         self._tokens = read_tokens(Path(settings.tokens)) if settings.tokens else {}
@@ -87,11 +74,13 @@ class Access:
 
     def visitor(self, request: web.Request) -> Visitor:
         """Who sent this; a Visitor without a role where nobody knows."""
+        session = request.cookies.get(COOKIE, "")
+        if self._proxy is not None and self._proxy.speaks(request):
+            return self._proxy.visitor(request, session)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._tokens.get(_digest(token.strip()), Visitor())
-        session = request.cookies.get(COOKIE, "")
-        if not self._tokens:
+        if not self.asks:
             return Visitor("you", "administer", session)
         found, until_s = self._sessions.get(session, (Visitor(), 0.0))
         return found if until_s > time.monotonic() else Visitor()
@@ -114,7 +103,7 @@ class Access:
     @property
     def asks(self) -> bool:
         """Whether anybody must log in."""
-        return bool(self._tokens)
+        return bool(self._tokens) or self._proxy is not None
 
     def word(self, session: str) -> str:
         """What forms of this session's pages carry."""
@@ -134,8 +123,10 @@ class Access:
     def foreign(self, request: web.Request) -> str:
         """Why a request that changes something is not from our own pages, or nothing."""
         by_token = request.headers.get("Authorization", "").lower().startswith("bearer ")
-        if request.method in SAFE or by_token:
-            return ""  # a page elsewhere cannot send this header without asking us first
+        # A proxy adds such a header to whatever a browser sends; a page elsewhere cannot.
+        by_proxy = self._proxy is not None and self._proxy.speaks(request)
+        if request.method in SAFE or (by_token and not by_proxy):
+            return ""
         site = request.headers.get("Sec-Fetch-Site", "none")
         if site not in ("same-origin", "none"):
             return f"a page of another site ({site}) may not do this"

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from bus.messages import DatasetManifest, Done, Fitting, Manifest, Models, Wanted
+from bus.errors import UnknownNameError
+from bus.messages import (
+    DatasetManifest,
+    Done,
+    Fitting,
+    Manifest,
+    Models,
+    NodeSeen,
+    Queue,
+    Wanted,
+)
 from manifests.catalog import not_runnable
 from mlmodelscope.model_filters import Filters, chosen
-from web.bodies import DatasetQuery, Datasets, FitsQuery, Fleet, ModelQuery
+from web.bodies import (
+    DatasetQuery,
+    Datasets,
+    FitsQuery,
+    Fleet,
+    ModelQuery,
+    QueueQuery,
+    WithdrawQuery,
+)
 from web.operations import Ask, Operation
 from web.problems import ProblemError
 
@@ -54,8 +72,9 @@ async def publish_model(ask: Ask) -> Manifest:
 
 async def unpublish_model(ask: Ask) -> Done:
     """Withdraw it."""
+    query: WithdrawQuery = ask.query
     reference = f"{ask.named('model')}@{ask.named('version')}"
-    await ask.state.client.unpublish(reference)
+    await ask.state.client.unpublish(reference, framework=query.framework)
     return Done(text=f"withdrawn: {reference}")
 
 
@@ -65,10 +84,40 @@ async def list_datasets(ask: Ask) -> Datasets:
     return Datasets(datasets=list(await ask.state.client.datasets(query.dataset)))
 
 
+async def get_dataset(ask: Ask) -> Datasets:
+    """Every version of a dataset."""
+    found = await ask.state.client.datasets(ask.named("dataset"))
+    if not found:
+        raise ProblemError(404, "unknown_dataset", f"unknown dataset {ask.named('dataset')!r}")
+    return Datasets(datasets=list(found))
+
+
+async def unpublish_dataset(ask: Ask) -> Done:
+    """Withdraw it."""
+    reference = f"{ask.named('dataset')}@{ask.named('version')}"
+    await ask.state.client.unpublish_dataset(reference)
+    return Done(text=f"withdrawn: {reference}")
+
+
 async def publish_dataset(ask: Ask) -> DatasetManifest:
     """Make a dataset known to everyone."""
     dataset: DatasetManifest = ask.body
     return await ask.state.client.publish_dataset(dataset)
+
+
+async def get_node(ask: Ask) -> NodeSeen:
+    """One of them."""
+    name = ask.named("node")
+    alive = {seen.node.node_id: seen for seen in await ask.state.client.nodes()}
+    if name not in alive:
+        raise UnknownNameError("node", name, list(alive))
+    return alive[name]
+
+
+async def list_queue(ask: Ask) -> Queue:
+    """What waits and runs."""
+    query: QueueQuery = ask.query
+    return await ask.state.client.queue(query.evaluation, mine=query.mine)
 
 
 async def list_nodes(ask: Ask) -> Fleet:
@@ -121,8 +170,9 @@ OPERATIONS = (
         "DELETE",
         "/api/v1/models/{model}/versions/{version}",
         unpublish_model,
-        "Withdraw one version of a model",
+        "Withdraw one version of a model; `framework` says which, where several have it",
         role="publish",
+        query=WithdrawQuery,
         answer=Done,
         errors=(404, 409),
         tag="models",
@@ -150,10 +200,47 @@ OPERATIONS = (
     ),
     Operation(
         "GET",
+        "/api/v1/datasets/{dataset}",
+        get_dataset,
+        "Every version of one name, or of `name@range`",
+        answer=Datasets,
+        errors=(404,),
+        tag="datasets",
+    ),
+    Operation(
+        "DELETE",
+        "/api/v1/datasets/{dataset}/versions/{version}",
+        unpublish_dataset,
+        "Withdraw one version of a dataset",
+        role="publish",
+        answer=Done,
+        errors=(404, 409),
+        tag="datasets",
+    ),
+    Operation(
+        "GET",
         "/api/v1/nodes",
         list_nodes,
         "The nodes that are alive, and what each can do",
         answer=Fleet,
+        tag="nodes",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/nodes/{node}",
+        get_node,
+        "One node that is alive",
+        answer=NodeSeen,
+        errors=(404,),
+        tag="nodes",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/queue",
+        list_queue,
+        "What waits, and what runs, on which node",
+        query=QueueQuery,
+        answer=Queue,
         tag="nodes",
     ),
 )

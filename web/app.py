@@ -16,22 +16,42 @@ import msgspec
 from aiohttp import web
 
 from bus.errors import InputError, MLModelScopeError
+from bus.service import status_routes
 from mlmodelscope.client import Client
-from web import api_evaluations, api_known, headers, inference, openapi, pages
+from web import (
+    api_analyses,
+    api_evaluations,
+    api_known,
+    api_warm,
+    headers,
+    inference,
+    openapi,
+    pages,
+    tus,
+)
 from web.access import SAFE, Access
+from web.clients import Clients
+from web.open_models import OpenModels
+from web.partial_uploads import PartialUploads
 from web.problems import ProblemError, problem_of
+from web.roles import Visitor
 from web.settings import Settings
 from web.state import State
 from web.uploads import Uploads
 from web.warm_models import WarmModels
 
 log = logging.getLogger(__name__)
-OPERATIONS = (*api_known.OPERATIONS, *api_evaluations.OPERATIONS)
+OPERATIONS = (
+    *api_known.OPERATIONS,
+    *api_evaluations.OPERATIONS,
+    *api_analyses.OPERATIONS,
+    *api_warm.OPERATIONS,
+)
 BODY_BYTES = 8 << 20
 """What a body may hold that is no upload."""
-OPEN = ("/login", "/static/", "/healthz", "/v2/health/")
+OPEN = ("/login", "/static/", "/healthz", "/readyz", "/v2/health/")
 """What needs no login."""
-PROGRAMS = ("/api/", "/v2")
+PROGRAMS = ("/api/", "/v2", "/readyz", "/status", "/metrics")
 REMEMBERED = 10_000
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,8 +63,10 @@ async def serving(client: Client, settings: Settings) -> AsyncIterator[str]:
     access = Access(settings)
     with tempfile.TemporaryDirectory(prefix="mlms-uploads-") as folder:
         uploads = Uploads(Path(folder), settings.upload_bytes, settings.uploads_bytes)
-        warm = WarmModels(client, settings.warm_models)
-        state = State(client, settings, access, uploads, warm)
+        partial = PartialUploads(Path(folder), uploads)
+        clients = Clients(client, logs_in=access.asks, credentials=settings.credentials)
+        warm, held = WarmModels(settings.warm_models), OpenModels(settings.warm_models)
+        state = State(clients, settings, access, uploads, partial, warm, held)
         runner = web.AppRunner(application(state), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
@@ -71,19 +93,16 @@ def application(state: State) -> web.Application:
     app[State.KEY] = state
     app.on_response_prepare.append(headers.add)
     for one in OPERATIONS:
-        app.router.add_route(one.method, one.path, one)
-    for method, path, one in inference.routes():
-        app.router.add_route(method, path, one)
+        app.router.add_route(one.method, one.path, one.__call__)
+    for method, path, one in (*inference.routes(), *tus.routes()):
+        app.router.add_route(method, path, one.__call__)
     described = msgspec.json.encode(openapi.document(OPERATIONS, version("mlmodelscope")))
 
     async def document(_: web.Request) -> web.Response:
         return web.Response(body=described, content_type="application/json")
 
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
     app.router.add_get("/api/v1/openapi.json", document)
-    app.router.add_get("/healthz", healthz)
+    app.add_routes(status_routes(state.status))
     pages.add(app)
     return app
 
@@ -100,14 +119,21 @@ def _door(state: State) -> Any:
         if foreign := access.foreign(request):
             raise ProblemError(403, "foreign", foreign)
         visitor = request["visitor"] = access.visitor(request)
-        if request.method not in SAFE and not changes.allowed(request.remote or ""):
-            raise ProblemError(429, "rate", "too many changes from this address: wait a minute")
+        who = visitor.name if access.asks and visitor.role else request.remote or ""
+        if request.method not in SAFE and not changes.allowed(who):
+            problem = ProblemError(429, "rate", "too many changes from here: wait a minute")
+            state.status.counters["rate_limited"] += 1
+            problem.headers = {"Retry-After": str(60 - int(time.monotonic() % 60))}
+            raise problem
         free = request.path == "/login" or request.path.startswith(OPEN[1:])
         if not visitor.role and not free:
             if request.path.startswith(PROGRAMS):
                 raise ProblemError(401, "token", "expected a header `Authorization: Bearer TOKEN`")
             raise web.HTTPSeeOther("/login")
-        return await handler(request)
+        await state.clients.enter(Visitor() if free else visitor)
+        response = await handler(request)
+        state.status.counters["requests"] += 1
+        return response
 
     return door
 
@@ -141,7 +167,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 class _Changes:
-    """How many changes each address made within this minute."""
+    """How many changes each visitor or address made within this minute."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -86,6 +86,19 @@ class FitsQuery(Struct, frozen=True, kw_only=True):
     environment: Name = ""
 
 
+class WithdrawQuery(Struct, frozen=True, kw_only=True):
+    """framework: which manifest of the version, where several frameworks have one."""
+
+    framework: Name = ""
+
+
+class QueueQuery(Struct, frozen=True, kw_only=True):
+    """Of one evaluation (its whole id), of one's own, or of all."""
+
+    evaluation: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?$")] = ""
+    mine: bool = False
+
+
 class HistoryQuery(Struct, frozen=True, kw_only=True):
     """Which evaluations, newest first. before_ns: `next_before_ns` of the page before."""
 

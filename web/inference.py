@@ -8,15 +8,13 @@ model's tensors go in as they are. Classes come out as Triton's classification e
 from __future__ import annotations
 
 import io
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from aiohttp import web
 
-from bus.messages import Manifest, ModelInput, ModelOutput, Predicted, Prediction
+from bus.messages import Input, Manifest, ModelInput, ModelOutput, Predicted, Prediction
 from mlmodelscope.warm import PredictionError
 from web import inference_tensors as tensors
 from web.operations import Ask, Operation
@@ -71,13 +69,12 @@ async def infer(ask: Ask) -> web.Response:
     request, arrays = tensors.read_request(body, ask.request.headers.get(tensors.LENGTH))
     manifest = (await _manifests(ask))[0]
     top_k = _top_k(request)
-    with tempfile.TemporaryDirectory(prefix="mlms-infer-") as folder:
-        files = _files(manifest, arrays, Path(folder))
-        try:
-            predicted = await ask.state.warm.ask(_reference(ask), files, top_k)
-        except PredictionError as exc:
-            status = 503 if exc.kind == "busy" else 400
-            raise ProblemError(status, exc.kind, str(exc)) from exc
+    given = _given(manifest, arrays)
+    try:
+        predicted = await ask.state.warm.ask(ask.state.client, _reference(ask), given, top_k)
+    except PredictionError as exc:
+        status = 503 if exc.kind == "busy" else 400
+        raise ProblemError(status, exc.kind, str(exc)) from exc
     about = {"model_name": manifest.name, "model_version": manifest.version, "id": request.id}
     parameters = {"duration_ns": predicted.duration_ns, "preprocess_ns": predicted.preprocess_ns}
     outputs = _answers(manifest, predicted, top_k)
@@ -150,8 +147,8 @@ def _tells_tensors(one: ModelOutput) -> bool:
     return one.type in (*RAW, "features", "feature")
 
 
-def _files(manifest: Manifest, arrays: dict[str, np.ndarray], folder: Path) -> list[Path]:
-    """One file an item: what a person would have given as `--input`."""
+def _given(manifest: Manifest, arrays: dict[str, np.ndarray]) -> list[Input]:
+    """One input an item: what a person would have given as a file with `--input`."""
     wanted = _inputs(manifest)
     missing = [name for name, _, _ in wanted if name not in arrays]
     if missing and len(wanted) == len(arrays) == 1:
@@ -164,8 +161,8 @@ def _files(manifest: Manifest, arrays: dict[str, np.ndarray], folder: Path) -> l
         text = f"the first size is the batch: expected the same in each, 1 to {MOST_ITEMS}"
         raise ProblemError(400, "request", f"{text} (got {sorted(items)})")
     if wanted[0][1] == tensors.BYTES:
-        return _encoded(wanted[0][0], arrays[wanted[0][0]], folder)
-    paths = []
+        return _encoded(wanted[0][0], arrays[wanted[0][0]])
+    found = []
     for item in range(items.pop()):
         rows = {name: arrays[name][item] for name, _, _ in wanted}
         data = io.BytesIO()
@@ -173,23 +170,22 @@ def _files(manifest: Manifest, arrays: dict[str, np.ndarray], folder: Path) -> l
             np.save(data, next(iter(rows.values())), allow_pickle=False)
         else:
             np.savez(data, **rows)
-        paths.append(folder / f"item-{item}.np{'y' if len(rows) == 1 else 'z'}")
-        paths[-1].write_bytes(data.getvalue())
-    return paths
+        ending = "y" if len(rows) == 1 else "z"
+        found.append(Input(name=f"item-{item}.np{ending}", data=data.getvalue()))
+    return found
 
 
-def _encoded(name: str, array: np.ndarray, folder: Path) -> list[Path]:
+def _encoded(name: str, array: np.ndarray) -> list[Input]:
     if array.dtype != object:
         raise ProblemError(
             400, "request", f"input {name}: expected BYTES, one encoded file an item, like a JPEG"
         )
-    paths = []
+    found = []
     for item, data in enumerate(array.reshape(-1)):
         if not isinstance(data, bytes) or not data:
             raise ProblemError(400, "request", f"input {name}: element {item} is empty or no bytes")
-        paths.append(folder / f"item-{item}")
-        paths[-1].write_bytes(data)
-    return paths
+        found.append(Input(name=f"item-{item}", data=data))
+    return found
 
 
 def _answers(manifest: Manifest, predicted: Predicted, top_k: int) -> dict[str, np.ndarray]:

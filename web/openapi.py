@@ -89,7 +89,7 @@ def _parameters(
 
 def _responses(one: Operation, known: dict[str, Any]) -> dict[str, Any]:
     schema = known[_key(one.answer)] if one.answer is not None else None
-    content = {media: {"schema": schema} if schema else {} for media in one.media}
+    content = {media: {"schema": schema} if schema and media == JSON else {} for media in one.media}
     problem = {MEDIA: {"schema": known[_key(Problem)]}}
     statuses = {*EVERYWHERE, *one.errors}
     statuses |= {422} if one.query or one.body or one.raw_body else set()

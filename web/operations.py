@@ -28,6 +28,11 @@ class Ask:
     query: Any = None
     body: Any = None
 
+    @property
+    def owner(self) -> str:
+        """Who asks, as whose own what he holds counts."""
+        return str(self.request["visitor"].name)
+
     def named(self, name: str) -> str:
         """A part of the path."""
         return self.request.match_info[name]

@@ -71,13 +71,13 @@ def add(app: web.Application) -> None:
         ui = perfetto_view.ui_folder()
     except InputError:
         return  # the page of a timeline says how to have it
-    app.router.add_get("/perfetto/", lambda _: _file(ui / "index.html"))
+
+    async def viewer(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(ui / "index.html")
+
+    app.router.add_get("/perfetto/", viewer)
     app.router.add_get("/perfetto/service_worker.js", _nothing)
     app.router.add_static("/perfetto/", ui)
-
-
-async def _file(path: Path) -> web.FileResponse:
-    return web.FileResponse(path)
 
 
 async def _nothing(_: web.Request) -> web.Response:
@@ -87,20 +87,21 @@ async def _nothing(_: web.Request) -> web.Response:
 async def start(request: web.Request) -> web.Response:
     """What this is, what runs now, the last results."""
     client = Page.state(request).client
-    page, nodes, known = await asyncio.gather(
-        client.history_page(ListHistory(limit=8)), client.nodes(), client.models()
+    page, nodes, names = await asyncio.gather(
+        client.history_page(ListHistory(limit=8)),
+        client.nodes(),
+        Page.state(request).memory.model_names(client),
     )
     running = [row for row in page.rows if row.state == "running"]
     ended = [row for row in page.rows if row.state != "running"]
-    first = next((m.name for m in known.models if m.name == "EfficientNet-Lite0"), "")
     return Page.render(
         request,
         "start.html",
         running=[shown(row) for row in running],
         rows=[shown(row) for row in ended],
         nodes=len(nodes),
-        models=len({one.name for one in known.models}),
-        first=first or (known.models[0].name if known.models else ""),
+        models=len(names),
+        first="EfficientNet-Lite0" if "EfficientNet-Lite0" in names else next(iter(names), ""),
     )
 
 

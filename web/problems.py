@@ -16,6 +16,7 @@ from bus.errors import (
     NoAnswerError,
     NotStoredError,
     RefusedError,
+    ServiceError,
     UnknownNameError,
 )
 from bus.messages import Refused
@@ -40,6 +41,8 @@ STATUSES: tuple[tuple[type[MLModelScopeError], int], ...] = (
     (ManifestError, 422),
     (NoAnswerError, 503),
 )
+TOLD = {"input": 422, "forbidden": 403}
+"""What a service tells of a request by its kind alone."""
 
 
 class ProblemError(Exception):
@@ -88,6 +91,8 @@ def problem_of(exc: MLModelScopeError) -> ProblemError:
         if isinstance(exc.refusal, Refused):
             more = {"nearest": exc.refusal.nearest, "misfits": exc.refusal.misfits}
         return ProblemError(REFUSED.get(exc.kind, 422), exc.kind, str(exc), **more)
+    if isinstance(exc, ServiceError) and exc.kind in TOLD:
+        return ProblemError(TOLD[exc.kind], exc.kind, str(exc))
     status = next((code for kind, code in STATUSES if isinstance(exc, kind)), 502)
     if isinstance(exc, ManifestError):
         return ProblemError(status, exc.kind, str(exc), faults=list(exc.faults))

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import jinja2
 from aiohttp import web
 
-from web.access import COOKIE, SESSION_S, Visitor
+from web.access import COOKIE, SESSION_S
 from web.problems import ProblemError
+from web.roles import Visitor
 from web.state import State
 
 MEDIA = "text/html"

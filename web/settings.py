@@ -19,14 +19,25 @@ class Settings:
     """A file of lines `role name token`: who may come in, and what they may do."""
     public_hosts: str = ""
     """The names, with commas, under which a proxy serves this; others are refused."""
+    proxy_header: str = ""
+    """The header in which a proxy that logs people in names them: X-Forwarded-User, say."""
+    proxy_addresses: str = ""
+    """The proxy's own addresses or networks, with commas: from elsewhere the header is nothing."""
+    proxy_groups_header: str = ""
+    """The header in which it names their groups, with commas."""
+    proxy_roles: str = ""
+    """What each group may do: `GROUP=ROLE` with commas; `*` is everyone whom it lets in."""
+    credentials: str = ""
+    """A folder of NAME.json: as whom visitors who log in speak on a bus that is secured."""
     upload_bytes: int = 64 << 20
     """What one upload may hold."""
     uploads_bytes: int = 1 << 30
     """What all uploads may take on this machine's disk; the oldest make room."""
     warm_models: int = 4
-    """How many models the Open Inference Protocol keeps open; the longest unused makes room."""
+    """How many models the Open Inference Protocol keeps open, and how many programs may hold open
+    by REST; the longest unused makes room."""
     changes_a_minute: int = 240
-    """How many requests that change something one address may send in a minute."""
+    """How many requests that change something one visitor (or address) may send in a minute."""
 
     @property
     def on_loopback(self) -> bool:

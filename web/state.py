@@ -14,7 +14,12 @@ from bus.errors import MLModelScopeError
 from mlmodelscope.client import Client
 from mlmodelscope.evaluation import Evaluation
 from web.access import Access
+from web.clients import Clients
+from web.memory import Memory
+from web.open_models import OpenModels
+from web.partial_uploads import PartialUploads
 from web.settings import Settings
+from web.status import Status
 from web.uploads import Uploads
 from web.warm_models import WarmModels
 
@@ -26,14 +31,26 @@ REMEMBERED = 2_000
 class State:
     """One web server: its client of the bus, and what it keeps itself."""
 
-    client: Client
+    clients: Clients
     settings: Settings
     access: Access
     uploads: Uploads
+    partial: PartialUploads
     warm: WarmModels
+    open: OpenModels
+    memory: Memory = field(default_factory=Memory)
+    status: Status = field(init=False)
     inputs: OrderedDict[str, tuple[str, ...]] = field(default_factory=OrderedDict)
     """Evaluation -> the uploads that went in, by their SHA-256."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.status = Status(self)
+
+    @property
+    def client(self) -> Client:
+        """The bus as whoever is being answered may use it."""
+        return self.clients.now
 
     KEY: ClassVar[web.AppKey[Any]] = web.AppKey("state", object)
 
@@ -57,6 +74,8 @@ class State:
         if self.tasks:
             await asyncio.wait(self.tasks)
         await self.warm.end()
+        await self.open.end()
+        await self.clients.end()
 
 
 async def _heard(evaluation: Evaluation) -> None:

@@ -41,8 +41,11 @@ class Uploads:
     """The uploads of one web server; they end with it."""
 
     def __init__(self, folder: Path, one_bytes: int, all_bytes: int) -> None:
-        self._folder, self._one_bytes, self._all_bytes = folder, one_bytes, all_bytes
+        self._folder, self.one_bytes, self.all_bytes = folder, one_bytes, all_bytes
         self._known: OrderedDict[str, Upload] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     async def take(self, name: str, pieces: AsyncIterator[bytes]) -> Upload:
         """Keep what comes; ProblemError where it is empty or too large."""
@@ -52,24 +55,26 @@ class Uploads:
             with os.fdopen(descriptor, "wb") as file:
                 async for piece in pieces:
                     size += len(piece)
-                    if size > self._one_bytes:
-                        text = f"the file is larger than {self._one_bytes} bytes"
+                    if size > self.one_bytes:
+                        text = f"the file is larger than {self.one_bytes} bytes"
                         raise ProblemError(413, "too_large", text)
                     digest.update(piece)
-                    first = first or piece[:16]
+                    first = (first + piece[:16])[:16]
                     file.write(piece)
             if not size:
                 raise ProblemError(422, "input", "the file is empty")
-            return self._keep(Path(place), digest.hexdigest(), name, size, _media(first))
+            return self.keep(Path(place), digest.hexdigest(), name, size, first)
         finally:
             Path(place).unlink(missing_ok=True)
 
-    def _keep(self, place: Path, sha256: str, name: str, size: int, media: str) -> Upload:
-        upload = Upload(upload=sha256, name=plain_name(name), size_bytes=size, media=media)
+    def keep(self, place: Path, sha256: str, name: str, size: int, first: bytes) -> Upload:
+        """Take a file that lies there, whole; the oldest make room. first: how it begins."""
+        name = plain_name(name)
+        upload = Upload(upload=sha256, name=name, size_bytes=size, media=_media(first))
         self._known[sha256] = upload
         self._known.move_to_end(sha256)
         place.replace(self._folder / sha256)
-        while sum(one.size_bytes for one in self._known.values()) > self._all_bytes:
+        while sum(one.size_bytes for one in self._known.values()) > self.all_bytes:
             old, _ = self._known.popitem(last=False)
             (self._folder / old).unlink(missing_ok=True)
         return upload

@@ -8,32 +8,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bus.errors import MLModelScopeError, NoAnswerError
-from bus.messages import Predicted
+from bus.messages import Input, Predicted
 from mlmodelscope.client import Client
 from mlmodelscope.warm import PredictionError, WarmModel
 
+Named = tuple[str, str]
+"""Whose, and which."""
 GONE = ("unknown_handle", "closed", "worker_died")
 
 
 class WarmModels:
-    """Up to `most` models, each by its reference (`name` or `name@version`)."""
+    """Up to `most` models, each a user's own, by its reference (`name` or `name@version`)."""
 
-    def __init__(self, client: Client, most: int) -> None:
-        self._client, self._most = client, max(1, most)
-        self._open: OrderedDict[str, WarmModel] = OrderedDict()
-        self._opening: dict[str, asyncio.Lock] = {}
+    def __init__(self, most: int) -> None:
+        self._most = max(1, most)
+        self._open: OrderedDict[Named, WarmModel] = OrderedDict()
+        self._opening: dict[Named, asyncio.Lock] = {}
 
-    def held(self, reference: str) -> WarmModel | None:
-        """The model, if it is open now."""
-        return self._open.get(reference)
-
-    async def get(self, reference: str) -> WarmModel:
+    async def _get(self, client: Client, reference: Named) -> WarmModel:
         """The model, open; the longest unused is closed where there are too many."""
         lock = self._opening.setdefault(reference, asyncio.Lock())
         try:
             async with lock:
                 if reference not in self._open:
-                    model = self._client.open(reference)
+                    model = client.open(reference[1])
                     await model.__aenter__()
                     self._open[reference] = model
         finally:
@@ -47,17 +45,20 @@ class WarmModels:
             await model.__aexit__(None, None, None)
         return found
 
-    async def ask(self, reference: str, inputs: Sequence[Path], top_k: int) -> Predicted:
+    async def ask(
+        self, client: Client, reference: str, inputs: Sequence[Path | Input], top_k: int
+    ) -> Predicted:
         """What the model says; opened again once where its node let it go."""
+        named = client.user, reference
         try:
-            return await (await self.get(reference)).ask(inputs, top_k=top_k)
+            return await (await self._get(client, named)).ask(inputs, top_k=top_k)
         except (PredictionError, NoAnswerError) as exc:
             if isinstance(exc, PredictionError) and exc.kind not in GONE:
                 raise
-            await self.close(reference)
-        return await (await self.get(reference)).ask(inputs, top_k=top_k)
+            await self._close(named)
+        return await (await self._get(client, named)).ask(inputs, top_k=top_k)
 
-    async def close(self, reference: str) -> None:
+    async def _close(self, reference: Named) -> None:
         """Hold it no longer."""
         model = self._open.pop(reference, None)
         self._opening.pop(reference, None)
@@ -70,4 +71,4 @@ class WarmModels:
     async def end(self) -> None:
         """Close them all."""
         for reference in [*self._open]:
-            await self.close(reference)
+            await self._close(reference)

@@ -15,6 +15,7 @@ from pymongo import MongoClient
 
 from bus import codec, subjects
 from bus.connection import Bus
+from bus.errors import ServiceError
 from bus.messages import (
     ClockRead,
     Delete,
@@ -290,6 +291,13 @@ async def test_history_in_pages_and_what_is_not_there(
     assert ([r.evaluation_id for r in first.rows], first.next_before_ns) == ([E2], 2)
     second = await bus.request(subjects.HISTORY, ListHistory(limit=1, before_ns=2), History)
     assert ([r.evaluation_id for r in second.rows], second.next_before_ns) == ([E1], 0)
+    for model, known in ((E1[:4].upper(), 1), (E1[:4], 1), (E1[:3], 0), (".*", 0), ("", 2)):
+        asked = ListHistory(model=model, framework="ONNXRuntime", state="RUNNING")
+        assert len((await bus.request(subjects.HISTORY, asked, History)).rows) == known, model
+    for wrong in (ListHistory(model="a\0b"), GetEvaluation(evaluation_id="a1b2\0")):
+        with pytest.raises(ServiceError, match="control characters"):
+            where = subjects.HISTORY if isinstance(wrong, ListHistory) else subjects.EVALUATION
+            await bus.request(where, wrong, History, NotFound)
 
     short = await ask_evaluation(bus, "a1b")
     assert isinstance(short, NotFound) and "4 or more" in short.text
@@ -358,6 +366,7 @@ async def test_numbers_beyond_64_bits_stop_nothing(
 SCRIPT = """
 import asyncio, sys
 from bus.connection import Bus
+from bus.errors import ServiceError
 from collector.collector import Collector, Settings
 
 async def main():

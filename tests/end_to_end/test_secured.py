@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import uuid
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp.web_exceptions import NotAppKeyWarning
 from msgspec.structs import replace
 
 from bus import subjects
@@ -23,6 +26,8 @@ from manifests.catalog import shipped
 from mlmodelscope import servers
 from mlmodelscope.client import Client
 from mlmodelscope.secrets import Plan, make_secrets
+from web import app
+from web.settings import Settings
 
 pytestmark = pytest.mark.timeout(180)
 QUICK: dict[str, Any] = {"runs": 3, "warmup": 0, "threads": 1, "framework": "onnxruntime"}
@@ -84,7 +89,39 @@ async def test_dead_letters_are_for_services(running: Secured) -> None:
             await scope.dead_letters.all()
 
 
-async def test_work_gets_done_and_what_is_private_stays_so(running: Secured) -> None:
+async def the_web_shows_each_their_own(running: Secured, hidden: str, folder: Path) -> None:
+    """A web with credentials of its own, cleo's, and a folder with those of its visitors."""
+    tokens = folder / "tokens.txt"
+    names = ("ann", "bob", "dora")
+    tokens.write_text("".join(f"run {name} {name}{'x' * 20}\n" for name in names))
+    tokens.chmod(0o600)
+    settings = Settings(port=0, tokens=str(tokens), credentials=str(running.folder))
+    paths = {
+        f"/api/v1/evaluations/{hidden}": (200, 404, 403),
+        f"/api/v1/evaluations/{hidden}/timeline": (200, 404, 403),
+        f"/api/v1/evaluations/{hidden}/analyses?what=A1": (200, 404, 403),
+        f"/evaluations/{hidden}": (200, 404, 403),
+        "/api/v1/models/Secret": (200, 404, 403),
+        "/models/Secret": (200, 404, 403),
+        "/healthz": (200, 200, 200),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotAppKeyWarning)
+        async with running.client("cleo") as own, app.serving(own, settings) as url:
+            for at, name in enumerate(names):
+                who = {"Authorization": f"Bearer {name}{'x' * 20}"}
+                async with aiohttp.ClientSession(url, headers=who) as session:
+                    for path, statuses in paths.items():
+                        async with session.get(path) as answer:
+                            assert answer.status == statuses[at], (name, path)
+                            assert at == 0 or "Secret 1" not in await answer.text()
+                    async with session.get("/api/v1/evaluations") as answer:
+                        assert (hidden in await answer.text()) == (name == "ann")
+
+
+async def test_work_gets_done_and_what_is_private_stays_so(
+    running: Secured, tmp_path: Path
+) -> None:
     (digits,) = [
         m for m in shipped() if m.name == "MNIST-CNN" and m.framework.name == "onnxruntime"
     ]
@@ -110,6 +147,7 @@ async def test_work_gets_done_and_what_is_private_stays_so(running: Secured) -> 
             await bob.timeline(hidden.evaluation_id)
         with pytest.raises((RefusedError, UnknownNameError), match="Secret"):
             await bob.evaluate("Secret", **QUICK)
+        await the_web_shows_each_their_own(running, hidden.evaluation_id, tmp_path)
 
         slow = await ann.evaluate("MNIST-CNN", **{**QUICK, "runs": 5_000_000})
         with pytest.raises(RefusedError, match="ann's"):

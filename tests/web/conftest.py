@@ -6,11 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp.web_exceptions import NotAppKeyWarning
+
+from mlmodelscope.client import Client
+from web import app
+from web.settings import Settings
 
 SAMPLES = Path(__file__).parents[2] / "manifests" / "models" / "samples"
 
@@ -42,6 +49,36 @@ def web_server(home: Path, *arguments: str) -> Iterator[str]:
     finally:
         process.kill()
         process.communicate()
+
+
+Serve = Callable[..., AbstractAsyncContextManager[str]]
+
+
+@pytest.fixture
+def serve(home: Path) -> Serve:
+    """`async with serve(tokens=…) as url`: a web server of our own, with these settings."""
+
+    @asynccontextmanager
+    async def serving(**settings: Any) -> AsyncIterator[str]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotAppKeyWarning)
+            async with (
+                Client.local(home, user="web") as client,
+                app.serving(client, Settings(port=0, **settings)) as url,
+            ):
+                yield url
+
+    return serving
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    """A file of two who may run, `ann` and `bob`, and one who administers; NAME + 20 times x."""
+    path = tmp_path / "tokens.txt"
+    who = (("run", "ann"), ("run", "bob"), ("administer", "root"))
+    path.write_text("".join(f"{role} {name} {name}{'x' * 20}\n" for role, name in who))
+    path.chmod(0o600)
+    return path
 
 
 @pytest.fixture(scope="session")
