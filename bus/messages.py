@@ -1235,7 +1235,10 @@ class MetricsRecorded(Message, frozen=True, kw_only=True):
 
 
 class ListHistory(Message, frozen=True, kw_only=True):
-    """Past evaluations, newest first. Answered by History, on `request.history`."""
+    """Past evaluations, newest first. Answered by History, on `request.history`.
+
+    Names are compared whatever their case; since_ns: none asked for earlier.
+    """
 
     model: str = ""
     framework: str = ""
@@ -1244,6 +1247,9 @@ class ListHistory(Message, frozen=True, kw_only=True):
     state: str = ""
     before_ns: int = 0
     limit: int = 50
+    dataset: str = ""
+    """Those on this labelled data; `*`: on any."""
+    since_ns: int = 0
 
 
 class RunSummary(Struct, frozen=True, kw_only=True):

@@ -37,6 +37,8 @@ PART_BYTES = 2 * 1024 * 1024
 SHORTEST_PREFIX = 4
 LARGEST_PAGE = 500
 SHOWN = 6
+LATEST_NS = 2**63 - 1
+"""MongoDB's whole numbers hold no more."""
 
 
 class Answers:
@@ -55,11 +57,11 @@ class Answers:
             "node_id": question.node,
             "user": question.user,
             "state": question.state,
+            "dataset": question.dataset,
         }
         where: Document = {key: _plain(key, text) for key, text in asked.items() if text}
         where |= self._seen()
-        if question.before_ns:
-            where["at_ns"] = {"$lt": min(question.before_ns, 2**63 - 1)}
+        where |= _between(question.since_ns, question.before_ns)
         limit = min(max(question.limit, 1), LARGEST_PAGE)
         found = await self._store.history(where, limit + 1)
         rows = [history_row(document) for document in found[:limit]]
@@ -202,6 +204,14 @@ class Answers:
             nearest=nearest or known[:3],
             deleted=deleted,
         )
+
+
+def _between(since_ns: int, before_ns: int) -> Document:
+    """Times in MongoDB's words; nothing where neither end is given."""
+    ends: Document = {"$gte": min(since_ns, LATEST_NS)} if since_ns > 0 else {}
+    if before_ns:
+        ends["$lt"] = max(min(before_ns, LATEST_NS), 0)
+    return {"at_ns": ends} if ends else {}
 
 
 def _parts(listed: list[tuple[str, Document]]) -> list[list[tuple[str, Document]]]:

@@ -27,6 +27,8 @@ Document = dict[str, Any]
 Update = tuple[Document, Document, bool]
 """A filter, what to set, and whether to make the document when there is none."""
 
+ANY = "*"
+"""In place of a name: whichever."""
 DUPLICATE_KEY = 11000
 SERVER_WAIT_MS = 2_000
 SOCKET_WAIT_MS = 30_000
@@ -41,6 +43,10 @@ INDEXES: dict[str, tuple[tuple[tuple[str, int], ...], ...]] = {
         (("at_ns", DESCENDING),),
         (("model", ASCENDING), ("at_ns", DESCENDING)),
         (("user", ASCENDING), ("at_ns", DESCENDING)),
+        (("framework", ASCENDING), ("at_ns", DESCENDING)),
+        (("node_id", ASCENDING), ("at_ns", DESCENDING)),
+        (("state", ASCENDING), ("at_ns", DESCENDING)),
+        (("dataset", ASCENDING), ("at_ns", DESCENDING)),
         (("due", ASCENDING),),
         (("push_until", ASCENDING),),
     ),
@@ -180,9 +186,22 @@ class Store:
             return await self._of(collection).count_documents(where)
 
     async def history(self, where: Document, limit: int) -> list[Document]:
-        """Evaluations, newest first; texts are compared whatever their case."""
-        like = {key: _whole(text) if _is_name(key, text) else text for key, text in where.items()}
+        """Evaluations, newest first; names are compared whatever their case, `*` is any."""
+        like: Document = {}
+        for key, text in where.items():
+            like[key] = text
+            if _is_name(key, text):
+                # The few spellings there are, found in the index: a pattern would be held against
+                # every document.
+                like[key] = {"$in": await self._spellings(key, text)}
         return await self.find("evaluations", like, sort=[("at_ns", -1)], limit=limit)
+
+    async def _spellings(self, key: str, text: str) -> list[str]:
+        with mapped(self.url):
+            known = await self._of("evaluations").distinct(key)
+        names = [name for name in known if isinstance(name, str) and name]
+        wanted = text.casefold()
+        return names if text == ANY else [name for name in names if name.casefold() == wanted]
 
     async def beginning(self, prefix: str, limit: int, seen: Document | None = None) -> list[str]:
         """The ids of evaluations that begin so, of those that may be seen, newest first."""
@@ -276,7 +295,3 @@ def _first_words(exc: Exception) -> str:
 
 def _is_name(key: str, text: object) -> bool:
     return isinstance(text, str) and not key.startswith("_")
-
-
-def _whole(text: str) -> Document:
-    return {"$regex": f"^{re.escape(text)}$", "$options": "i"}

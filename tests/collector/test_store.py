@@ -53,6 +53,40 @@ async def test_what_is_forgotten_is_gone_and_stays_so(store: Store) -> None:
     assert await store.forgotten(["old", "new"]) == {"old"}
 
 
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ({}, "edcba"),
+        ({"model": "RESNET"}, "cba"),
+        ({"model": "resnet", "framework": "Torch"}, "b"),
+        ({"model": "res"}, ""),
+        ({"model": "resnet.*"}, ""),
+        ({"dataset": "*"}, "db"),
+        ({"dataset": "mnist"}, "b"),
+        ({"at_ns": {"$gte": 2, "$lt": 4}}, "cb"),
+    ],
+)
+async def test_names_of_the_history_are_whole_and_of_any_case(
+    store: Store, where: dict[str, object], found: str
+) -> None:
+    models = ("ResNet", "resnet", "RESNET", "VGG", "VGG")
+    rows = [
+        {"_id": name, "at_ns": at_ns, "model": model, "framework": f, "dataset": data}
+        for at_ns, (name, model, f, data) in enumerate(
+            zip(
+                "abcde",
+                models,
+                ("ort", "torch", "ort", "", "x"),
+                ("", "mnist", "", "b", ""),
+                strict=True,
+            ),
+            1,
+        )
+    ]
+    await store.insert("evaluations", rows)
+    assert "".join(row["_id"] for row in await store.history(where, 9)) == found
+
+
 async def test_a_refused_write_is_an_error_of_ours(store: Store) -> None:
     with pytest.raises(StoreError, match="refused"):
         await store.insert("facts", [{"_id": "a", "number": 2**70}])
