@@ -41,11 +41,13 @@ from bus.errors import (
     ServiceError,
 )
 from bus.identity import ANONYMOUS, NOBODY, Identity
-from bus.messages import Failed, Message, Undecodable, asker_of
+from bus.messages import Failed, Message, SystemDescribed, Undecodable, asker_of
+from bus.system import services_seen, streams_seen
 from bus.topology import ensure
 
 A = TypeVar("A", bound=Message)
 B = TypeVar("B", bound=Message)
+About = Callable[[], dict[str, object]]
 Handler = Callable[[Message], Awaitable[Message]]
 Listener = Callable[[str, Message], Awaitable[None]]
 BatchHandler = Callable[[list[Received]], Awaitable[None]]
@@ -221,10 +223,17 @@ class Bus:
 
     # ---------------------------------------------------------------- listening
 
-    async def serve(self, name: str, endpoints: Mapping[str, Handler]) -> None:
-        """Answer requests as one of the services `name` (NATS micro: one of them gets each)."""
+    async def serve(self, name: str, endpoints: Mapping[str, Handler], about: About = dict) -> None:
+        """Answer requests as one of the services `name` (NATS micro: one of them gets each).
+
+        about: what it says of itself whenever the services are listed.
+        """
         service = await nats.micro.add_service(
-            self._client, name=name, version="1.0.0", queue_group=name
+            self._client,
+            name=name,
+            version="1.0.0",
+            queue_group=name,
+            stats_handler=lambda _: about(),
         )
         for subject, handler in endpoints.items():
             asked = subject.startswith(subjects.REQUESTS)
@@ -333,6 +342,14 @@ class Bus:
         """An object store, for what is too large for a message: inputs for a week, or models."""
         with mapped(store):
             return Objects(await self._js.object_store(store), self._js, store)
+
+    async def describe(self) -> SystemDescribed:
+        """The services that answer now, and the streams; for those who may ask."""
+        with mapped("system"):
+            found = await asyncio.gather(
+                services_seen(self._client), patiently(lambda: streams_seen(self._js))
+            )
+        return SystemDescribed(services=found[0], streams=found[1])
 
     # ---------------------------------------------------------------- what NATS tells us
 

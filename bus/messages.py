@@ -548,6 +548,55 @@ class Queue(Message, frozen=True, kw_only=True):
     total: int = 0
 
 
+class DescribeSystem(Message, frozen=True, kw_only=True):
+    """How are the services and the streams? Answered by SystemDescribed, on `request.system`."""
+
+    user: str = "anonymous"
+
+
+class ServiceSeen(Struct, frozen=True, kw_only=True):
+    """One running service as it describes itself. not_ready: why it takes no work now, or nothing.
+
+    answered, errors: requests since it started.
+    """
+
+    name: str
+    id: str
+    host: str = ""
+    status_url: str = ""
+    not_ready: str = ""
+    answered: int = 0
+    errors: int = 0
+
+
+class ConsumerSeen(Struct, frozen=True, kw_only=True):
+    """Who takes from a stream. waiting: not yet handed out; unacknowledged: handed out, and still
+    in work; again: handed out more than once."""
+
+    name: str
+    waiting: int
+    unacknowledged: int
+    again: int = 0
+
+
+class StreamSeen(Struct, frozen=True, kw_only=True):
+    """What a stream holds, and how far behind it each of its consumers is."""
+
+    name: str
+    messages: int
+    bytes: int
+    most_bytes: int = 0
+    """0: no limit of its own."""
+    consumers: list[ConsumerSeen] = []
+
+
+class SystemDescribed(Message, frozen=True, kw_only=True):
+    """The services that answered within a moment, and the streams."""
+
+    services: list[ServiceSeen]
+    streams: list[StreamSeen]
+
+
 class ListModels(Message, frozen=True, kw_only=True):
     """Which models are known? Answered by Models, on `request.models`.
 
@@ -1551,7 +1600,9 @@ MESSAGES: tuple[type[Message], ...] = (
     ListNodes,
     Nodes,
     ListQueue,
+    DescribeSystem,
     Queue,
+    SystemDescribed,
     ListModels,
     Models,
     ListDatasets,

@@ -101,7 +101,7 @@ def _node(node_id: str) -> Permissions:
 def _service(user: str) -> Permissions:
     """Coordinators and collectors: they are what the others trust."""
     return Permissions(
-        publish=(f"{s.ROOT}.>", "$KV.>", "$O.>", f"{JS}.>", "$JS.ACK.>", "$JS.FC.>"),
+        publish=(f"{s.ROOT}.>", "$KV.>", "$O.>", f"{JS}.>", "$JS.ACK.>", "$JS.FC.>", f"{MICRO}.>"),
         subscribe=(f"{inbox_of(user)}.>", f"{s.ROOT}.>", "$KV.>", f"{MICRO}.>"),
         replies=True,
     )

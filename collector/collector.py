@@ -14,6 +14,7 @@ from bus.consumer import Consumer, Received
 from bus.errors import StoreError
 from bus.groups import Groups
 from bus.service import Service
+from bus.system import about
 from collector.answers import Answers
 from collector.assembler import Assembler
 from collector.intake import Intake
@@ -99,6 +100,7 @@ class Collector(Service):
                 subjects.DELETE: self._answers.delete,
                 subjects.CLOCK: self._answers.clock,
             },
+            lambda: about(self),
         )
 
     async def stop(self) -> None:

@@ -20,6 +20,7 @@ from bus.groups import Groups
 from bus.messages import (
     LEVELS,
     Cancel,
+    DescribeSystem,
     Done,
     Evaluate,
     EvaluationRecord,
@@ -38,11 +39,13 @@ from bus.messages import (
     Open,
     Publish,
     Refused,
+    SystemDescribed,
     Undecodable,
     Unpublish,
 )
 from bus.senders import forged
 from bus.service import Service
+from bus.system import about
 from coordinator.admission import Plan, admit
 from coordinator.answers import Answers
 from coordinator.attempts import AHEAD, Attempts, accepted
@@ -67,6 +70,8 @@ ACK_WAIT_S = 10.0
 MARK_S = 0.5
 """Shorter than a sweep lets a job settle, which publishes again what bears no mark."""
 APPLICATION = LEVELS.index("application")
+DESCRIBED_S = 1.0
+"""However many ask, the whole system is asked once in so long."""
 PAGE_BYTES = 2 * 1024 * 1024
 
 
@@ -121,6 +126,8 @@ class Coordinator(Service):
         self._wake = asyncio.Event()
         self._ending = asyncio.Event()
         self._stopping = False
+        self._describing = asyncio.Lock()
+        self._described: tuple[float, SystemDescribed | None] = (0.0, None)
 
     # ---------------------------------------------------------------- life
 
@@ -150,7 +157,9 @@ class Coordinator(Service):
                 subjects.PUBLISH: self._publish,
                 subjects.UNPUBLISH: self._unpublish,
                 subjects.OPEN: self._open,
+                subjects.SYSTEM: self._describe,
             },
+            lambda: about(self),
         )
         # After serve(): its round trip tells that the server has our subscriptions by now.
         kinds = [subjects.facts_of_kind(kind.__name__) for kind in (JobFinished, JobFailed)]
@@ -313,6 +322,16 @@ class Coordinator(Service):
             seen = self._board.jobs.get(job_id)
             if seen is not None and seen.record.state == "queued":
                 await self._attempts.mark_published(job_id, 1)
+
+    async def _describe(self, request: Message) -> Message:
+        if not isinstance(request, DescribeSystem):
+            return _not("DescribeSystem", request)
+        async with self._describing:
+            at_s, described = self._described
+            if described is None or time.monotonic() - at_s > DESCRIBED_S:
+                described = await self._bus.describe()
+                self._described = time.monotonic(), described
+        return described
 
     async def _cancel(self, request: Message) -> Message:
         if not isinstance(request, Cancel):

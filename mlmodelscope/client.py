@@ -36,6 +36,7 @@ from bus.messages import (
     Datasets,
     Delete,
     DescribeImage,
+    DescribeSystem,
     Done,
     Evaluate,
     Fits,
@@ -65,6 +66,7 @@ from bus.messages import (
     Queue,
     Refused,
     Scenario,
+    SystemDescribed,
     TimelineChunk,
     Unpublish,
     Wanted,
@@ -530,6 +532,11 @@ class Client:
         """
         options = Options(model, call, batch_size, cuda_runtime)
         return await import_profile(self._bus, self.user, path, options, progress)
+
+    async def system(self) -> SystemDescribed:
+        """The services that answer now, and how far behind the streams' consumers are."""
+        request = DescribeSystem(user=self.user)
+        return await self._bus.request(subjects.SYSTEM, request, SystemDescribed)
 
     # ---------------------------------------------------------------- what was stored
 

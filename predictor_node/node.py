@@ -44,6 +44,7 @@ from bus.messages import (
 )
 from bus.senders import RESERVED
 from bus.service import Service
+from bus.system import about
 from predictor_node import capabilities
 from predictor_node.assets import Assets, Limits, read_size
 from predictor_node.built_environments import Builder
@@ -232,7 +233,7 @@ class Node(Service):
             subjects.ceilings_on(self.node_id): self._ceilings.answer,
             subjects.image_on(self.node_id): self._describe_image,
         }
-        await self._bus.serve(self.name, {**self._warm.endpoints(), **asked})
+        await self._bus.serve(self.name, {**self._warm.endpoints(), **asked}, lambda: about(self))
         await self._announce()
         self._beating = asyncio.create_task(self._beat())
         self._resending = asyncio.create_task(self._spill.run(self._bus))

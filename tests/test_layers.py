@@ -57,6 +57,7 @@ HOMES = {
         "bus/buckets.py",
         "bus/dead_letters.py",
         "bus/topology.py",
+        "bus/system.py",
     },
     "msgpack": {"predictor_node/process.py", f"{WORKER}/frames.py", f"{WORKER}/trace.py"},
     "zstandard": {"bus/codec.py"},
