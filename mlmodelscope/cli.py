@@ -14,6 +14,7 @@ from mlmodelscope import cli_accuracy as accuracies
 from mlmodelscope import cli_analyze, cli_dead, cli_pitfall, cli_secrets, cli_web, cli_zoo
 from mlmodelscope import cli_compare as comparisons
 from mlmodelscope import cli_fleet as fleet
+from mlmodelscope import cli_history as before
 from mlmodelscope import cli_image as images
 from mlmodelscope import cli_import as importing
 from mlmodelscope import cli_manifests as manifests
@@ -214,50 +215,6 @@ def evaluate(
 
 
 @app.command
-def history(
-    *,
-    model: str = "",
-    framework: str = "",
-    node: str = "",
-    by: str = "",
-    batch_size: int = 0,
-    state: str = "",
-    limit: int = 20,
-    output: Output = "table",
-    where: Where = DEFAULT,
-) -> int:
-    """List past evaluations, newest first.
-
-    For example:
-
-        mlmodelscope history
-
-        mlmodelscope history --model EfficientNet-Lite0 --state finished --limit 5
-
-        mlmodelscope history --model MNIST-CNN --framework pytorch --node room-12 --batch-size 8
-
-    Parameters
-    ----------
-    by
-        Only what this user asked for.
-    batch_size
-        Only those that measured this batch size.
-    state
-        running, finished, failed or cancelled.
-    """
-    filters = {"model": model, "framework": framework, "node": node, "state": state, "user": by}
-
-    async def command(client: Client) -> int:
-        from bus.messages import ListHistory
-        from mlmodelscope import listing
-
-        asked = ListHistory(**filters, limit=limit)  # type: ignore[arg-type]
-        return await listing.history(client, asked, batch_size, output)
-
-    return run(command, where)
-
-
-@app.command
 def show(evaluation: str, *, output: Output = "table", where: Where = DEFAULT) -> int:
     """Show a past evaluation as `evaluate` printed it.
 
@@ -304,6 +261,8 @@ app.command(fleet.grid)
 app.command(known.models)
 app.command(known.model)
 app.command(accuracies.accuracy)
+app.command(before.history)
+app.command(before.trends)
 app.command(accuracies.datasets)
 app.command(accuracies.predictions)
 app.command(accuracies.disagree)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import msgspec
-
-from bus.messages import FrameworkSeen, HistoryRow, ListHistory
+from bus.messages import FrameworkSeen, HistoryRow
 from mlmodelscope.client import Client
+from mlmodelscope.past import Past, page_of
 from mlmodelscope.tables import Column, ago, gib, milliseconds, print_rows, shortened
 
 
@@ -93,10 +92,10 @@ def _framework(seen: FrameworkSeen) -> str:
     return f"{seen.name} {seen.version}{where}"
 
 
-async def history(client: Client, asked: ListHistory, batch_size: int, output: str) -> int:
-    """Past evaluations, newest first; of one batch size where it is not 0."""
+async def history(client: Client, past: Past, limit: int, output: str) -> int:
+    """Past evaluations, newest first."""
     async with client:
-        found = await _listed(client, asked, batch_size)
+        found = await _listed(client, past, max(1, limit))
     rows = [_history_row(row) for row in found]
     columns = [
         Column("id", "evaluation_id", lambda text: text[:8]),
@@ -115,19 +114,16 @@ async def history(client: Client, asked: ListHistory, batch_size: int, output: s
     return 0
 
 
-async def _listed(client: Client, asked: ListHistory, batch_size: int) -> list[HistoryRow]:
-    """As many as are asked for, page by page: the collector does not look into runs."""
+async def _listed(client: Client, past: Past, limit: int) -> list[HistoryRow]:
+    """As many as are asked for, page by page: the collector does not look into versions and runs."""
     found: list[HistoryRow] = []
+    before_ns = 0
     while True:
-        page = await client.history_page(asked)
-        found += [
-            row
-            for row in page.rows
-            if not batch_size or any(run.batch_size == batch_size for run in row.runs)
-        ]
-        if len(found) >= asked.limit or not page.next_before_ns:
-            return found[: asked.limit]
-        asked = msgspec.structs.replace(asked, before_ns=page.next_before_ns)
+        page = await page_of(client, past, before_ns, limit - len(found))
+        found += page.rows
+        before_ns = page.next_before_ns
+        if len(found) >= limit or not before_ns:
+            return found
 
 
 async def delete(client: Client, evaluation: str) -> int:
