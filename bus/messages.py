@@ -97,6 +97,8 @@ class FrameworkSeen(Struct, frozen=True, kw_only=True):
     """The trace levels that profilers of that environment serve for it, beside its own layers."""
     python: str = ""
     """The version of that environment's Python; empty: none, or not known."""
+    settings: list[str] = []
+    """The names of the settings that it knows, as its plugin tells them."""
 
 
 class Clock(Struct, frozen=True, kw_only=True):

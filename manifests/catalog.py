@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bus.errors import InputError, ManifestError, UnknownNameError
-from bus.messages import Manifest
+from bus.messages import DatasetManifest, Manifest
 from manifests.faults import faults_of
 from manifests.ordered import Ordered
 from manifests.original import modernise
@@ -83,7 +83,7 @@ def check(manifest: Manifest, source: str = "manifest") -> Manifest:
     return replace(manifest, version=normalise(manifest.version))
 
 
-def dump(manifest: Manifest) -> str:
+def dump(manifest: Manifest | DatasetManifest) -> str:
     """A manifest as YAML that `read` gives back; fields at their defaults are left out."""
     return write(_without_defaults(manifest))
 
@@ -97,6 +97,8 @@ def _without_defaults(value: Any) -> Any:
         }
     if isinstance(value, list):
         return [_without_defaults(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_defaults(item) for name, item in value.items()}
     return value
 
 

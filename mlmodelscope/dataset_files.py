@@ -49,14 +49,19 @@ async def dataset_from_disk(bus: Bus, path: Path) -> DatasetManifest:
 
 def missing(path: Path, dataset: DatasetManifest) -> list[str]:
     """The files of a manifest that do not lie where it says, each with its field."""
-    named = {f"files.{role}": file.url for role, file in dataset.files.items()}
-    named["labels_url"] = dataset.labels_url
     return [
         f"{path}: {field}: no such file or folder: {path.parent / url} (paths are relative to the "
         "manifest)"
-        for field, url in named.items()
-        if url and "://" not in url and not (path.parent / url).exists()
+        for field, url in named_files(dataset)
+        if not (path.parent / url).exists()
     ]
+
+
+def named_files(dataset: DatasetManifest) -> list[tuple[str, str]]:
+    """Every field that names a file by its path, and the path."""
+    named = {f"files.{role}": file.url for role, file in dataset.files.items()}
+    named["labels_url"] = dataset.labels_url
+    return [(field, url) for field, url in named.items() if url and "://" not in url]
 
 
 async def _sent(bus: Bus, dataset: DatasetManifest, folder: Path) -> dict[str, DatasetFile]:

@@ -46,7 +46,7 @@ def whole(path: Path) -> Manifest:
     manifest = read(path)
     missing = [
         f"{path}: {field}: no such file: {path.parent / named} (paths are relative to the manifest)"
-        for field, named in _named(manifest)
+        for field, named in named_files(manifest)
         if not _is_there(path.parent / named, field, manifest)
     ]
     if missing:
@@ -61,7 +61,7 @@ def _is_there(path: Path, field: str, manifest: Manifest) -> bool:
     return path.is_file()
 
 
-def _named(manifest: Manifest) -> list[tuple[str, str]]:
+def named_files(manifest: Manifest) -> list[tuple[str, str]]:
     """Every field that names a file by its path, and the path."""
     model = manifest.model
     named = []

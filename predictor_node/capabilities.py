@@ -200,6 +200,7 @@ def frameworks_seen(described: dict[str, object], environment: str) -> list[Fram
             devices=[str(device) for device in entry.get("devices", [])],
             providers=[str(provider) for provider in entry.get("providers", [])],
             environment=environment,
+            settings=[str(name) for name in entry.get("settings", [])],
             packages=_text(described.get("packages")) | _text(entry.get("packages")),
             python=str(described.get("python", "")),
             levels=[

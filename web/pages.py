@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import jinja2
 from aiohttp import web
@@ -15,14 +15,26 @@ from bus.errors import InputError
 from bus.messages import ListHistory
 from mlmodelscope import perfetto_view, tables
 from mlmodelscope.model_filters import shown_size, size_bytes
-from web import page_evaluate, page_evaluation, page_models
+from web import (
+    page_evaluate,
+    page_evaluation,
+    page_fleet,
+    page_history,
+    page_known,
+    page_models,
+    page_publish,
+)
 from web.access import COOKIE, SESSION_S
 from web.history_rows import shown
+from web.known_models import KnownModels
 from web.problems import ProblemError
 from web.rendering import Page
+from web.standing import Lately
+from web.state import State
 
 HERE = Path(__file__).parent
-ROWS = 25
+FIRST = "EfficientNet-Lite0"
+"""The model that a newcomer is offered, where it is known."""
 
 
 def environment() -> jinja2.Environment:
@@ -41,6 +53,7 @@ def environment() -> jinja2.Environment:
         "ago": lambda at_ns: tables.ago(at_ns, time.time_ns()),
         "size": lambda manifest: shown_size(size_bytes(manifest)),
         "shortened": tables.shortened,
+        "mib": lambda size_bytes: f"{size_bytes / 2**20:,.1f} MiB",
     }
     return found
 
@@ -48,22 +61,38 @@ def environment() -> jinja2.Environment:
 def add(app: web.Application) -> None:
     """Every page, and what they need."""
     app[Page.ENVIRONMENT] = environment()
+    app[page_models.LATELY] = Lately()
+    known = app[KnownModels.KEY] = KnownModels()
+    app.on_response_prepare.append(known.forget)
+    app[page_fleet.WATCH] = page_fleet.Watch(app[State.KEY].client)
+    app.on_shutdown.append(_end_watch)
     routes = {
         "/": start,
         "/models": page_models.models,
         "/models/{model}": page_models.model,
+        "/models/{model}/manifest.yml": page_models.manifest_file,
+        "/datasets": page_known.datasets,
+        "/datasets/{dataset}": page_known.dataset,
+        "/frameworks": page_known.frameworks,
+        "/frameworks/{framework}": page_known.framework,
+        "/publish": page_publish.form,
         "/evaluate": page_evaluate.form,
         "/evaluations/{evaluation}": page_evaluation.evaluation,
         "/evaluations/{evaluation}/timeline": page_evaluation.timeline,
         "/together": page_evaluation.together,
-        "/history": history,
-        "/fleet": fleet,
+        "/history": page_history.history,
+        "/trends": page_history.trends,
+        "/fleet": page_fleet.fleet,
+        "/fleet/events": page_fleet.events,
         "/login": login_form,
     }
     for path, handler in routes.items():
         app.router.add_get(path, handler)
     app.router.add_post("/evaluate", page_evaluate.run)
     app.router.add_post("/evaluations/{evaluation}/cancel", page_evaluation.cancel)
+    app.router.add_post("/publish", page_publish.publish)
+    app.router.add_post("/publish/check", page_publish.check)
+    app.router.add_post("/{what:models|datasets}/{name}/withdraw", page_publish.withdraw)
     app.router.add_post("/login", login)
     app.router.add_post("/logout", logout)
     app.router.add_static("/static/", HERE / "static")
@@ -80,6 +109,10 @@ def add(app: web.Application) -> None:
     app.router.add_static("/perfetto/", ui)
 
 
+async def _end_watch(app: web.Application) -> None:
+    await app[page_fleet.WATCH].end()
+
+
 async def _nothing(_: web.Request) -> web.Response:
     raise web.HTTPNotFound
 
@@ -87,49 +120,23 @@ async def _nothing(_: web.Request) -> web.Response:
 async def start(request: web.Request) -> web.Response:
     """What this is, what runs now, the last results."""
     client = Page.state(request).client
-    page, nodes, names = await asyncio.gather(
-        client.history_page(ListHistory(limit=8)),
+    now, page, nodes, known = await asyncio.gather(
+        client.history_page(ListHistory(state="running", limit=8)),
+        client.history_page(ListHistory(limit=16)),
         client.nodes(),
-        Page.state(request).memory.model_names(client),
+        request.app[KnownModels.KEY].of(client),
     )
-    running = [row for row in page.rows if row.state == "running"]
     ended = [row for row in page.rows if row.state != "running"]
+    names = list(dict.fromkeys(one.name for one in known))
     return Page.render(
         request,
         "start.html",
-        running=[shown(row) for row in running],
-        rows=[shown(row) for row in ended],
+        running=[shown(row) for row in now.rows],
+        rows=[shown(row) for row in ended[:8]],
         nodes=len(nodes),
         models=len(names),
-        first="EfficientNet-Lite0" if "EfficientNet-Lite0" in names else next(iter(names), ""),
+        first=FIRST if FIRST in names else next(iter(names), ""),
     )
-
-
-async def history(request: web.Request) -> web.Response:
-    """Past evaluations, a page of them."""
-    names = ("model", "framework", "node", "user", "state")
-    filters = {name: request.query.get(name, "")[:300] for name in names}
-    before = request.query.get("before_ns", "0")
-    if not before.isdecimal() or len(before) > 19:
-        raise ProblemError(422, "query", "before_ns: expected whole nanoseconds")
-    asked = ListHistory(**filters, before_ns=min(int(before), 2**63 - 1), limit=ROWS)
-    page = await Page.state(request).client.history_page(asked)
-    more = {**{k: v for k, v in filters.items() if v}, "before_ns": page.next_before_ns}
-    return Page.render(
-        request,
-        "history.html",
-        rows=[shown(row) for row in page.rows],
-        filters=filters,
-        older=f"?{urlencode(more)}" if page.next_before_ns else "",
-        paged=before != "0",
-        filtered=any(filters.values()),
-    )
-
-
-async def fleet(request: web.Request) -> web.Response:
-    """The nodes, what each can do and is doing."""
-    nodes = await Page.state(request).client.nodes()
-    return Page.render(request, "fleet.html", nodes=sorted(nodes, key=lambda n: n.node.node_id))
 
 
 # ------------------------------------------------------------------ who comes in

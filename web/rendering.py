@@ -34,21 +34,9 @@ class Page:
         cls, request: web.Request, template: str, *, status: int = 200, **values: Any
     ) -> web.Response:
         """The page; a browser without a session is given one, which its forms are bound to."""
-        state = cls.state(request)
         visitor = request["visitor"] or Visitor()
         session = visitor.session or request.cookies.get(COOKIE) or secrets.token_urlsafe(24)
-        text = (
-            request.app[cls.ENVIRONMENT]
-            .get_template(template)
-            .render(
-                **values,
-                word=state.access.word(session),
-                visitor=visitor,
-                may_run=visitor.may("run"),
-                logged_in=state.access.asks and bool(visitor.role),
-                path=request.path,
-            )
-        )
+        text = cls.text(request, template, session=session, **values)
         response = web.Response(text=text, status=status, content_type=MEDIA)
         if session != request.cookies.get(COOKIE):
             response.set_cookie(
@@ -60,6 +48,23 @@ class Page:
                 max_age=int(SESSION_S),
             )
         return response
+
+    @classmethod
+    def text(cls, request: web.Request, template: str, *, session: str = "", **values: Any) -> str:
+        """A page, or a part of one, filled for this visitor; session: whom its forms are of."""
+        access, visitor = cls.state(request).access, request["visitor"] or Visitor()
+        return (
+            request.app[cls.ENVIRONMENT]
+            .get_template(template)
+            .render(
+                **values,
+                word=access.word(session) if session else "",
+                visitor=visitor,
+                may_run=visitor.may("run"),
+                logged_in=access.asks and bool(visitor.role),
+                path=request.path,
+            )
+        )
 
     @classmethod
     async def form(cls, request: web.Request) -> dict[str, str]:
