@@ -1335,6 +1335,7 @@ class HistoryRow(Struct, frozen=True, kw_only=True):
     right: int = 0
     origin: str = "measured"
     """measured, or imported."""
+    dataset_version: str = ""
 
 
 class History(Message, frozen=True, kw_only=True):

@@ -141,7 +141,10 @@ def evaluation_updates(subject: str, fact: Fact | Ended, due_ns: int) -> Iterato
         yield whose, {"$set": _ended(fact, at_ns, due_ns)}, False
 
 
-STARTED = ("model", "model_version", "framework", "framework_version", "weights", "dataset")
+STARTED = (
+    *("model", "model_version", "framework", "framework_version"),
+    *("weights", "dataset", "dataset_version"),
+)
 """What the first word of a job says of its evaluation."""
 
 
@@ -227,4 +230,5 @@ HISTORY_FIELDS = (
     "state",
     "text",
     "dataset",
+    "dataset_version",
 )

@@ -53,6 +53,7 @@ def environment() -> jinja2.Environment:
         "ago": lambda at_ns: tables.ago(at_ns, time.time_ns()),
         "size": lambda manifest: shown_size(size_bytes(manifest)),
         "shortened": tables.shortened,
+        "rate": lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}",
         "mib": lambda size_bytes: f"{size_bytes / 2**20:,.1f} MiB",
     }
     return found

@@ -52,6 +52,8 @@ class Judged:
     evaluation: str
     framework: str
     at_ns: int
+    version: str = ""
+    """Of the dataset."""
 
     @property
     def share(self) -> float:
@@ -105,6 +107,7 @@ def judged(rows: Iterable[HistoryRow]) -> list[Judged]:
             evaluation=row.evaluation_id,
             framework=f"{row.framework} {row.framework_version}".strip(),
             at_ns=row.at_ns,
+            version=row.dataset_version,
         )
         key = (row.model.casefold(), row.dataset.casefold())
         if key not in best or best[key].labelled < one.labelled:
@@ -116,7 +119,10 @@ def claimed(
     claims: Sequence[Claim], speeds: Sequence[Fastest], rights: Sequence[Judged]
 ) -> list[ClaimRow]:
     """Each claim beside the best that was measured here of the same."""
-    measured = [Measured(metric="top1", value=one.share, on=one.dataset) for one in rights]
+    measured = [
+        Measured(metric="top1", value=one.share, on=one.dataset, version=one.version)
+        for one in rights
+    ]
     measured += [
         Measured(metric="latency", value=one.median_ns, batch_size=one.batch_size) for one in speeds
     ]

@@ -13,6 +13,8 @@ from mlmodelscope.tables import ago, ms
 from web.charts import HEIGHT, WIDTH
 
 MARGIN = 8.0
+LEAST_REACH = 0.2
+"""The axis reaches so far from the median at least: noise is not to look as large as a change."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,15 @@ async def plots(rows: Sequence[HistoryRow], fewest: int = 2) -> list[Plot]:
 
 
 def plot(trend: Trend, now_ns: int) -> Plot:
-    """Points evenly apart in the order of time; the axis begins where the fastest is, not at 0."""
+    """Points evenly apart in the order of time; the axis does not begin at 0, and says where."""
     times = [point.median_ns for point in trend.points]
-    low, high = min(times), max(times)
+    middle = sorted(times)[(len(times) - 1) // 2]
+    low = min([*times, middle * (1 - LEAST_REACH)])
+    high = max([*times, middle * (1 + LEAST_REACH)])
     room, step = HEIGHT - 2 * MARGIN, (WIDTH - 2 * MARGIN) / max(1, len(times) - 1)
 
     def y(value_ns: float) -> float:
-        return round(HEIGHT - MARGIN - room * (value_ns - low) / ((high - low) or 1), 1)
+        return round(HEIGHT - MARGIN - room * (value_ns - low) / (high - low), 1)
 
     marks = [
         Mark(
