@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -13,39 +15,48 @@ from web.access import SAFE
 
 FRESH_S, STALE_S = 2.0, 20.0
 """Until then what is remembered counts; until then it counts still, and is asked for again."""
+MOST_USERS = 32
+
+
+@dataclass
+class _List:
+    """What one user may see: private models are their owner's."""
+
+    models: list[Manifest] = field(default_factory=list)
+    at_s: float = -STALE_S
+    asking: asyncio.Task[None] | None = None
+
+    async def ask(self, client: Client) -> None:
+        self.models = (await client.models()).models
+        self.at_s = time.monotonic()
 
 
 class KnownModels:
-    """What `Client.models` says. What is published through this server is seen at once."""
+    """What `Client.models` says to each user. What this server publishes is seen at once."""
 
     KEY: web.AppKey[KnownModels]
 
     def __init__(self) -> None:
-        self._known: list[Manifest] = []
-        self._at_s = 0.0
-        self._asking: asyncio.Task[None] | None = None
-        self._round = 0
+        self._lists: OrderedDict[str, _List] = OrderedDict()
 
     async def of(self, client: Client) -> list[Manifest]:
-        """Every model that is listed, by name, newest version first."""
-        age_s = time.monotonic() - self._at_s if self._at_s else STALE_S
-        if age_s >= FRESH_S and (self._asking is None or self._asking.done()):
-            self._asking = asyncio.create_task(self._ask(client, self._round))
-            self._asking.add_done_callback(_noticed)
-        if age_s >= STALE_S and self._asking is not None:
-            await asyncio.shield(self._asking)
-        return self._known
-
-    async def _ask(self, client: Client, round_: int) -> None:
-        self._known = (await client.models()).models
-        if round_ == self._round:  # else something was published meanwhile
-            self._at_s = time.monotonic()
+        """Every model that is listed for this user, by name, newest version first."""
+        known = self._lists.setdefault(client.user, _List())
+        self._lists.move_to_end(client.user)
+        while len(self._lists) > MOST_USERS:
+            self._lists.popitem(last=False)
+        age_s = time.monotonic() - known.at_s
+        if age_s >= FRESH_S and (known.asking is None or known.asking.done()):
+            known.asking = asyncio.create_task(known.ask(client))
+            known.asking.add_done_callback(_noticed)
+        if age_s >= STALE_S and known.asking is not None:
+            await asyncio.shield(known.asking)
+        return known.models
 
     async def forget(self, request: web.Request, _: web.StreamResponse) -> None:
         """After whatever may have published or withdrawn something, ask again."""
         if request.method not in SAFE and ("/models" in request.path or "publish" in request.path):
-            self._at_s, self._asking = 0.0, None
-            self._round += 1
+            self._lists.clear()
 
 
 def _noticed(asking: asyncio.Task[None]) -> None:

@@ -114,10 +114,13 @@ class Watch:
         self._client = client
         self._listeners: set[asyncio.Queue[Fleet]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._last: Fleet | None = None
 
     def listen(self) -> asyncio.Queue[Fleet]:
-        """What has changed is put here; one that is not fetched makes room for the next."""
+        """What is seen, and then each change; one that is not fetched makes room for the next."""
         mine: asyncio.Queue[Fleet] = asyncio.Queue(1)
+        if self._last is not None:
+            mine.put_nowait(self._last)
         self._listeners.add(mine)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._look())
@@ -126,6 +129,11 @@ class Watch:
     def leave(self, mine: asyncio.Queue[Fleet]) -> None:
         """Tell this one no more."""
         self._listeners.discard(mine)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody watches."""
+        return bool(self._listeners)
 
     async def end(self) -> None:
         """Look no more."""
@@ -142,7 +150,7 @@ class Watch:
             except (ConnectionError, TimeoutError) as exc:
                 found = Fleet(away=f"no answer from the system: {exc}")
             if (mark := found.mark()) != before:
-                before = mark
+                before, self._last = mark, found
                 for one in self._listeners:
                     if one.full():
                         one.get_nowait()
@@ -150,13 +158,30 @@ class Watch:
             await asyncio.sleep(max(0.0, LOOK_S - (time.monotonic() - began_s)))
 
 
-WATCH: web.AppKey[Watch] = web.AppKey("fleet_watch", Watch)
+class Watches:
+    """A watch a user of the bus: of others' private models the queue does not say the name."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Watch] = {}
+
+    def of(self, client: Client) -> Watch:
+        """The one that this user's pages share."""
+        self._of = {user: watch for user, watch in self._of.items() if watch.wanted}
+        return self._of.setdefault(client.user, Watch(client))
+
+    async def end(self, _: web.Application) -> None:
+        """Look no more."""
+        for watch in self._of.values():
+            await watch.end()
+
+
+WATCHES: web.AppKey[Watches] = web.AppKey("fleet_watches", Watches)
 
 
 async def events(request: web.Request) -> web.StreamResponse:
     """The middle of the page whenever it changes, and which nodes came and went, in words."""
     words = request.query.get("search", "")[:200].strip()
-    watch = request.app[WATCH]
+    watch = request.app[WATCHES].of(Page.state(request).client)
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
     )

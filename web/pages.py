@@ -30,7 +30,6 @@ from web.known_models import KnownModels
 from web.problems import ProblemError
 from web.rendering import Page
 from web.standing import Lately
-from web.state import State
 
 HERE = Path(__file__).parent
 FIRST = "EfficientNet-Lite0"
@@ -65,8 +64,8 @@ def add(app: web.Application) -> None:
     app[page_models.LATELY] = Lately()
     known = app[KnownModels.KEY] = KnownModels()
     app.on_response_prepare.append(known.forget)
-    app[page_fleet.WATCH] = page_fleet.Watch(app[State.KEY].client)
-    app.on_shutdown.append(_end_watch)
+    watches = app[page_fleet.WATCHES] = page_fleet.Watches()
+    app.on_shutdown.append(watches.end)
     routes = {
         "/": start,
         "/models": page_models.models,
@@ -108,10 +107,6 @@ def add(app: web.Application) -> None:
     app.router.add_get("/perfetto/", viewer)
     app.router.add_get("/perfetto/service_worker.js", _nothing)
     app.router.add_static("/perfetto/", ui)
-
-
-async def _end_watch(app: web.Application) -> None:
-    await app[page_fleet.WATCH].end()
 
 
 async def _nothing(_: web.Request) -> web.Response:

@@ -7,8 +7,9 @@ no evaluation's facts.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -20,6 +21,7 @@ from mlmodelscope.client import Client
 NEWEST = 500
 """Evaluations on labelled data that are looked at for a list of models."""
 KEPT_S = 5.0
+MOST_USERS = 256
 IN_THE_HISTORY = ("top1", "latency")
 """Metrics that a row of the history tells; an evaluation's own page tells the others."""
 
@@ -152,20 +154,22 @@ def accuracies(
     return found
 
 
-@dataclass
 class Lately:
-    """The newest judgements of every model, asked for at most every five seconds."""
+    """The newest judgements of every model, asked for each user at most every five seconds."""
 
-    _at_s: float = 0.0
-    _known: dict[str, list[Judged]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[float, dict[str, list[Judged]]]] = OrderedDict()
 
     async def of(self, client: Client) -> dict[str, list[Judged]]:
         """Model's name without case -> its judgements, best first."""
-        if not self._at_s or time.monotonic() - self._at_s > KEPT_S:
+        at_s, found = self._known.get(client.user, (-KEPT_S, {}))
+        if time.monotonic() - at_s > KEPT_S:
             asked = ListHistory(dataset="*", state="finished", limit=NEWEST)
             page = await client.history_page(asked)
-            self._known = {}
+            found = {}
             for one in judged(page.rows):
-                self._known.setdefault(one.model.casefold(), []).append(one)
-            self._at_s = time.monotonic()
-        return self._known
+                found.setdefault(one.model.casefold(), []).append(one)
+            self._known[client.user] = time.monotonic(), found
+            while len(self._known) > MOST_USERS:
+                self._known.popitem(last=False)
+        return found

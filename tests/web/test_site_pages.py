@@ -186,7 +186,7 @@ async def test_a_node_that_comes_and_leaves_is_seen_within_seconds(
     assert await ready.get_by_text("ready", exact=True).count() == 2
     card = page.get_by_role("region", name="Node passer-by")
     await card.wait_for(timeout=30_000)
-    details = page.locator("[data-key^='why-']").first
+    details = page.locator("[data-key^='why-']:not([data-key$='-passer-by'])").first
     await details.locator("summary").click()
     leaving_node()
     await page.get_by_text("passer-by has left").wait_for(timeout=10_000)
