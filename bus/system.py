@@ -98,7 +98,11 @@ async def _stream(js: JetStreamContext, name: str) -> StreamSeen:
         messages=info.state.messages,
         bytes=info.state.bytes,
         most_bytes=max(info.config.max_bytes or 0, 0),
-        consumers=sorted(map(_consumer, consumers), key=lambda one: one.name),
+        # Those without a lasting name are of clients that catch up, and gone in a moment.
+        consumers=sorted(
+            (_consumer(one) for one in consumers if one.config.durable_name),
+            key=lambda one: one.name,
+        ),
     )
 
 

@@ -81,6 +81,14 @@ def running(secured: Secured, make_fleet: Any, monkeypatch: pytest.MonkeyPatch) 
     return secured
 
 
+async def test_clients_hear_of_the_services_without_asking_the_bus(running: Secured) -> None:
+    async with running.client("ann") as ann:
+        described = await ann.system()
+    names = [(one.name, one.not_ready) for one in described.services]
+    assert names == [("collector", ""), ("coordinator", ""), ("node", "")]
+    assert {len(stream.consumers) for stream in described.streams} == {0, 1, 2}
+
+
 async def test_dead_letters_are_for_services(running: Secured) -> None:
     async with running.client("services") as scope:
         assert await scope.dead_letters.all() == []
