@@ -19,7 +19,16 @@ from web.history_rows import shown
 from web.known_models import KnownModels
 from web.problems import ProblemError
 from web.rendering import Page
-from web.standing import Accuracy, Judged, Lately, accuracies, claimed, fastest, judged
+from web.standing import (
+    Accuracy,
+    Judged,
+    Lately,
+    accuracies,
+    claimed,
+    fastest,
+    judged,
+    main_accuracy,
+)
 from web.trend_plot import plots
 
 LATELY = web.AppKey("lately", Lately)
@@ -85,8 +94,8 @@ def _found(
     listed = []
     for group in _by_name(chosen(manifests, Filters(**wanted))):
         known = accuracies(group[0], measured, given["accuracy_by"])
-        best = max(known, key=lambda one: (one.measured, one.value), default=None)
-        if least is not None and all(one.value < least for one in known):
+        best = main_accuracy(known)
+        if least is not None and (best is None or best.value < least):
             continue
         frameworks = list(dict.fromkeys(one.framework.name for one in group))
         listed.append(Listed(group[0], frameworks, best))

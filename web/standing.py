@@ -154,6 +154,15 @@ def accuracies(
     return found
 
 
+def main_accuracy(known: Iterable[Accuracy]) -> Accuracy | None:
+    """The one that stands for a model: measured before claimed, top-5 last of all."""
+
+    def order(one: Accuracy) -> tuple[bool, bool, float]:
+        return (plain_metric(one.metric) == "top5", not one.measured, -one.value)
+
+    return min(known, key=order, default=None)
+
+
 class Lately:
     """The newest judgements of every model, asked for each user at most every five seconds."""
 
