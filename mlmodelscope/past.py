@@ -16,6 +16,8 @@ PAGE = 500
 """What the collector gives at once."""
 MOST_LOOKED_AT = 5_000
 """Evaluations that are looked at for one page."""
+LATEST_NS = 2**63 - 1
+"""Of the year 2262: what is later is as far away."""
 _AGO = re.compile(r"(\d{1,6}) ?(s|min|h|d|w)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -91,9 +93,9 @@ def _time_ns(name: str, text: str) -> int:
     if not (text := text.strip()):
         return 0
     if match := _AGO.fullmatch(text):
-        return time.time_ns() - int(match[1]) * _SECONDS[match[2]] * 10**9
+        return max(1, time.time_ns() - int(match[1]) * _SECONDS[match[2]] * 10**9)
     try:
-        return max(1, int(datetime.fromisoformat(text).timestamp() * 1e9))
+        return min(max(1, int(datetime.fromisoformat(text).timestamp() * 1e9)), LATEST_NS)
     except (ValueError, OverflowError, OSError) as exc:
         wanted = "expected a time ago (30min, 12h, 7d) or a date (2026-03-31)"
         raise InputError(f"{name} {text[:40]!r}: {wanted}") from exc

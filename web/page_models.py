@@ -68,6 +68,7 @@ async def models(request: web.Request) -> web.Response:
         found, wrong = _found(known, given, measured), ""
     except InputError as exc:
         found, wrong = [], str(exc).removeprefix("--max-size ")
+    at = min(at, max(0, len(found) - 1) // ROWS * ROWS)
     asked = {name: value for name, value in given.items() if value}
     return Page.render(
         request,

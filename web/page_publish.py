@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import BodyPartReader, web
 
-from bus.errors import InputError
+from bus.errors import InputError, RefusedError
 from bus.messages import DatasetManifest, Manifest
 from manifests.catalog import dump, not_runnable
 from manifests.checking import Checked, checked
@@ -91,7 +91,7 @@ async def publish(request: web.Request) -> web.Response:
         found = await asyncio.to_thread(checked, text)
         try:
             published = await _published(request, found, text, (folder, sent))
-        except InputError as exc:
+        except (InputError, RefusedError) as exc:
             return _again(request, text, found, str(exc).replace(f"{folder}/", ""))
     what = "datasets" if isinstance(published, DatasetManifest) else "models"
     raise web.HTTPSeeOther(f"/{what}/{quote(published.name, safe='')}")

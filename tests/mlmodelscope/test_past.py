@@ -30,6 +30,12 @@ def test_a_date_is_of_this_machines_time() -> None:
     assert past._time_ns("since", " ") == 0
 
 
+def test_far_times_are_as_far_as_the_store_can_count() -> None:
+    """Nanoseconds since 1970 reach 2**63 in the year 2262."""
+    assert past._time_ns("since", "2999-01-01") == 2**63 - 1
+    assert past._time_ns("since", "999999w") == 1 == past._time_ns("since", "1900-01-01")
+
+
 @pytest.mark.parametrize("text", ["yesterday", "7", "-3d", "2026-13-01", "9" * 30 + "d"])
 def test_what_is_no_time_is_said(text: str) -> None:
     with pytest.raises(InputError, match="expected a time ago"):
