@@ -52,8 +52,8 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int = 0
 
 
-def trends(rows: Iterable[HistoryRow]) -> list[Trend]:
-    """Each series of measured, finished evaluations, the longest first.
+def trends(rows: Iterable[HistoryRow], most: int | None = None) -> list[Trend]:
+    """Each series of measured, finished evaluations, the longest first; `most` of them.
 
     A framework's version is no part of what makes a series: a change that comes with a new one is
     what a person looks for. Times are compared as logarithms (E-divisive, as in change_points).
@@ -65,8 +65,8 @@ def trends(rows: Iterable[HistoryRow]) -> list[Trend]:
         for size, run in _shallowest(row.runs).items():
             key = (row.model, row.framework, row.node_id, size, row.dataset)
             series.setdefault(key, []).append(_point(row, run))
-    found = [_trend(key, points) for key, points in series.items()]
-    return sorted(found, key=lambda trend: -len(trend.points))
+    longest = sorted(series.items(), key=lambda one: -len(one[1]))
+    return [_trend(key, points) for key, points in longest[:most]]
 
 
 def _trend(key: tuple[str, str, str, int, str], points: Sequence[TrendPoint]) -> Trend:

@@ -69,7 +69,7 @@ async def trends(request: web.Request) -> web.Response:
         except InputError as exc:
             wrong = str(exc)
         else:
-            drawn = await plots(page.rows)
+            drawn = await plots(page.rows, MOST_PLOTS + 1)
             left_out = page.next_before_ns
     known = await request.app[KnownModels.KEY].of(client)
     return Page.render(
@@ -77,7 +77,7 @@ async def trends(request: web.Request) -> web.Response:
         "trends.html",
         past=past,
         plots=drawn[:MOST_PLOTS],
-        more=max(0, len(drawn) - MOST_PLOTS),
+        more=len(drawn) > MOST_PLOTS,
         left_out=bool(left_out),
         wrong=wrong,
         names=list(dict.fromkeys(one.name for one in known)),

@@ -161,7 +161,7 @@ async def model(request: web.Request) -> web.Response:
         rights=rights,
         why_not=not_runnable(manifest) or why,
         fitting=fitting,
-        plots=(await plots(page.rows))[:1],
+        plots=await plots(page.rows, 1),
         rows=[shown(row) for row in page.rows[:10]],
         more=len(page.rows) > 10,
         may_publish=request["visitor"].may("publish"),

@@ -51,9 +51,9 @@ class Plot:
     summary: str
 
 
-async def plots(rows: Sequence[HistoryRow], fewest: int = 2) -> list[Plot]:
-    """Each series of these evaluations, the longest first; looked for beside the server's loop."""
-    found = await asyncio.to_thread(trends, rows)
+async def plots(rows: Sequence[HistoryRow], most: int, fewest: int = 2) -> list[Plot]:
+    """The longest series of these evaluations; changes are looked for beside the server's loop."""
+    found = await asyncio.to_thread(trends, rows, most)
     now_ns = time.time_ns()
     return [plot(trend, now_ns) for trend in found if len(trend.points) >= fewest]
 
