@@ -58,7 +58,7 @@ def test_one_point_is_a_trend_too() -> None:
 
 def test_a_trend_is_words_too_and_everything_is_escaped() -> None:
     (trend,) = trends(CHANGED)
-    made = environment().from_string('{% import "parts.html" as p %}{{ p.trend(plot) }}')
+    made = environment().from_string('{% import "about.html" as p %}{{ p.trend(plot) }}')
     text = made.render(plot=plot(trend, now_ns=10**9))
     assert "<b>ort</b>" not in text and "&lt;b&gt;ort&lt;/b&gt; on n, batch 1" in text
     assert 'role="img"' in text and "×2.00 from" in text and "framework 1 → 2" in text
