@@ -57,6 +57,8 @@ async def list_evaluations(ask: Ask) -> History:
             node=query.node,
             user=query.user,
             state=query.state,
+            dataset=query.dataset,
+            since_ns=query.since_ns,
             before_ns=query.before_ns,
             limit=query.limit,
         )

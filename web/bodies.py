@@ -100,13 +100,16 @@ class QueueQuery(Struct, frozen=True, kw_only=True):
 
 
 class HistoryQuery(Struct, frozen=True, kw_only=True):
-    """Which evaluations, newest first. before_ns: `next_before_ns` of the page before."""
+    """Which evaluations, newest first. before_ns: `next_before_ns` of the page before; dataset: on
+    this labelled data, `*` on any; since_ns: none asked for earlier."""
 
     model: Name = ""
     framework: Name = ""
     node: Name = ""
     user: Name = ""
     state: Name = ""
+    dataset: Name = ""
+    since_ns: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     before_ns: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, Meta(ge=1, le=500)] = 50
 

@@ -111,3 +111,24 @@ async def test_who_may_publish_and_withdraw(guarded_url: str) -> None:
                 assert answer.status == wanted
             async with session.post("/models/x/withdraw", data={"version": "1.0.0"}) as answer:
                 assert answer.status == 403  # of a browser without a page of ours, for everyone
+
+
+async def test_a_dataset_is_published_and_withdrawn(session: aiohttp.ClientSession) -> None:
+    text = "name: Blank/Digits\nversion: 1.0.0\nformat: csv\nfiles: {data: {url: d.csv}}\n"
+    text += "parameters: {label_column: '0', pixels: {height: 1, width: 1, first: 1}}\n"
+    word = await word_of(session)
+    for changed, status in ((text, 303), (text + "labels: [zero]\n", 422), (text, 303)):
+        sent = form(word, changed, ("d.csv", b"a,b\n0,1\n"))
+        headers = {"Accept": "text/html"}
+        async with session.post(
+            "/publish", data=sent, headers=headers, allow_redirects=False
+        ) as answer:
+            assert answer.status == status, await answer.text()
+            if status == 422:  # refused: the same version has other content; what was typed stays
+                assert "another content" in (said := await answer.text()) and "zero" in said
+    withdraw = {"word": word, "version": "1.0.0"}
+    where = "/datasets/Blank%2FDigits"
+    async with session.post(f"{where}/withdraw", data=withdraw, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "/datasets")
+    async with session.get(where) as answer:
+        assert answer.status == 404
