@@ -115,7 +115,7 @@ async def history(client: Client, past: Past, limit: int, output: str) -> int:
 
 
 async def _listed(client: Client, past: Past, limit: int) -> list[HistoryRow]:
-    """As many as are asked for, page by page: the collector does not look into versions and runs."""
+    """As many as are asked for, page by page: the collector looks into no versions and runs."""
     found: list[HistoryRow] = []
     before_ns = 0
     while True:

@@ -86,5 +86,12 @@ async def trends(request: web.Request) -> web.Response:
 
 
 def _past(request: web.Request) -> Past:
-    names = [field.name for field in fields(Past)]
-    return Past(**{name: request.query.get(name, "")[:300].strip() for name in names})
+    given = {
+        field.name: request.query.get(field.name, "")[:300].strip()
+        for field in fields(Past)
+        if field.name != "batch_size"
+    }
+    size = request.query.get("batch_size", "").strip()
+    if size and not (size.isdecimal() and len(size) < 8):
+        raise ProblemError(422, "query", "batch_size: expected a whole number")
+    return Past(**given, batch_size=int(size or 0))
