@@ -132,3 +132,22 @@ async def test_a_dataset_is_published_and_withdrawn(session: aiohttp.ClientSessi
         assert (answer.status, answer.headers["Location"]) == (303, "/datasets")
     async with session.get(where) as answer:
         assert answer.status == 404
+
+
+async def test_what_is_private_is_in_nobody_elses_list(guarded_url: str) -> None:
+    manifest = {"name": "Mine alone", "version": "1.0.0", "framework": {"name": "onnxruntime"}}
+    manifest |= {"model": {"graph_path": "https://example.org/x.onnx"}, "visibility": "private"}
+    seen = {}
+    async with aiohttp.ClientSession(guarded_url) as session:
+        for role in ("publish", "run", "publish"):
+            session.headers["Authorization"] = f"Bearer {role}{'x' * 20}"
+            if "publish" not in seen:
+                async with session.post("/api/v1/models", json=manifest) as answer:
+                    assert answer.status == 201
+            async with session.get("/models", params={"search": "mine alone"}) as answer:
+                seen[role] = "/models/Mine%20alone" in await answer.text()
+            async with session.get("/models/Mine%20alone") as answer:
+                assert answer.status == (200 if role == "publish" else 404)
+        assert seen == {"publish": True, "run": False}
+        async with session.delete("/api/v1/models/Mine%20alone/versions/1.0.0") as answer:
+            assert answer.status == 200
