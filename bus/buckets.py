@@ -185,6 +185,15 @@ class Objects:
             return False
         return True
 
+    async def size_bytes(self, name: str) -> int:
+        """How large an object is; 0: there is none of that name."""
+        try:
+            return (await self._store.get_info(name)).size or 0
+        except nats.js.errors.NotFoundError:
+            return 0
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise BusError(f"object {name}: {exc}") from exc
+
     async def put(self, name: str, content: Path | bytes) -> None:
         """Store a file or some bytes under `name`."""
         try:

@@ -419,6 +419,7 @@ COLLECTORS = {
     subjects.EVALUATION,
     subjects.TIMELINE,
     subjects.DELETE,
+    subjects.USAGE,
     subjects.CLOCK,
 }
 

@@ -28,6 +28,7 @@ from bus.messages import (
     EvaluationFailed,
     EvaluationFinished,
     EvaluationRecord,
+    EvaluationSize,
     Facts,
     Failed,
     Failure,
@@ -37,6 +38,7 @@ from bus.messages import (
     FrameworkWanted,
     GetEvaluation,
     GetTimeline,
+    GetUsage,
     GraphDescribed,
     History,
     HistoryRow,
@@ -103,6 +105,7 @@ from bus.messages import (
     TimelineChunk,
     Undecodable,
     Unpublish,
+    Usage,
     Wanted,
 )
 
@@ -464,6 +467,15 @@ EXAMPLES: dict[type[Message], Message] = {
             block=_spans,
         ),
         Delete(evaluation_id=EVALUATION, user="ann"),
+        GetUsage(user="ann"),
+        Usage(
+            user="ann",
+            bytes=48_211,
+            spans=2_120,
+            most_bytes=100 << 30,
+            most_spans=1_000_000_000,
+            largest=[EvaluationSize(evaluation_id=EVALUATION, bytes=48_211, spans=2_120)],
+        ),
         Open(
             user="ann",
             model="EfficientNet-Lite0@^1",

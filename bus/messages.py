@@ -408,9 +408,10 @@ class Refused(Message, frozen=True, kw_only=True):
     """The request cannot be met.
 
     kind: unknown_model, unknown_dataset, unmet_version, not_runnable, bad_request, no_nodes or
-    nothing_fits; queue_full or user_limit where too much waits already; of Publish also manifest or
-    changed; of Open also what went wrong on the node: busy, node_lost, worker_died, asset,
-    framework, request. misfits: every reason, near misses (fewest failures) first.
+    nothing_fits; queue_full or user_limit where too much waits, or is held, already; of Publish
+    also manifest or changed; of Open also what went wrong on the node: busy, node_lost,
+    worker_died, asset, framework, request. misfits: every reason, near misses (fewest failures)
+    first.
     """
 
     evaluation_id: str = ""
@@ -668,6 +669,9 @@ class EvaluationRecord(Message, frozen=True, kw_only=True):
     text: str = ""
     accepted_ns: int
     ended_ns: int = 0
+    objects: dict[str, int] = {}
+    """Objects of the bus's store that its inputs are, and their bytes: they count as its user's
+    until it has ended."""
 
 
 # ------------------------------------------------------------------ a job, and what comes of it
@@ -1377,6 +1381,36 @@ class Delete(Message, frozen=True, kw_only=True):
     user: str = "anonymous"
 
 
+class GetUsage(Message, frozen=True, kw_only=True):
+    """What do my stored evaluations take, and how much may they? Answered by Usage, on
+    `request.usage`, by a collector."""
+
+    user: str = "anonymous"
+
+
+class EvaluationSize(Struct, frozen=True, kw_only=True):
+    """What one stored evaluation takes."""
+
+    evaluation_id: str
+    bytes: int
+    spans: int = 0
+
+
+class Usage(Message, frozen=True, kw_only=True):
+    """What a user's stored evaluations take: facts, predictions, samples and spans as they came.
+
+    Kept in the bucket mlms_usage, by which coordinators refuse who holds too much. As an answer
+    also with the limits (0: none) and the largest evaluations.
+    """
+
+    user: str
+    bytes: int = 0
+    spans: int = 0
+    most_bytes: int = 0
+    most_spans: int = 0
+    largest: list[EvaluationSize] = []
+
+
 # ------------------------------------------------------------------ a model held warm
 
 
@@ -1579,6 +1613,8 @@ MESSAGES: tuple[type[Message], ...] = (
     GetTimeline,
     TimelineChunk,
     Delete,
+    GetUsage,
+    Usage,
     Open,
     OpenHere,
     Opened,

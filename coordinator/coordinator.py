@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from bus import subjects
@@ -17,6 +17,7 @@ from bus.connection import Bus, Handler
 from bus.consumer import Consumer, Received
 from bus.errors import BusError
 from bus.groups import Groups
+from bus.holding import USER_BYTES, USER_SPANS, read_most
 from bus.messages import (
     LEVELS,
     Cancel,
@@ -48,6 +49,7 @@ from coordinator.answers import Answers
 from coordinator.attempts import AHEAD, Attempts, accepted
 from coordinator.board import Board
 from coordinator.dataset_shelf import DatasetShelf
+from coordinator.holdings import Stored
 from coordinator.opening import open_model
 from coordinator.queue import Bounds
 from coordinator.ran import Ran
@@ -76,7 +78,8 @@ class Settings:
 
     home: the data folder, whose lists of libraries' models win over the shipped ones. groups: a
     file of who is in which group (bus/groups.py), for private models. queue_limit,
-    user_limit: how many jobs may be there that have not ended, of all and of one user. shares: how
+    user_limit: how many jobs may be there that have not ended, of all and of one user. user_bytes,
+    user_spans: what one user's inputs and stored evaluations may take; 0: no limit. shares: how
     much more one user may have than another (`ann=2,ben=0.5`; 1). ahead: how many jobs a node is
     given for each of its slots; the others wait with the coordinators.
     """
@@ -86,6 +89,8 @@ class Settings:
     groups: str = ""
     queue_limit: int = 10_000
     user_limit: int = 1_000
+    user_bytes: str = USER_BYTES
+    user_spans: int = USER_SPANS
     shares: str = ""
     ahead: int = AHEAD
 
@@ -110,6 +115,7 @@ class Coordinator(Service):
         known = self._catalog, self._datasets.known
         self._sweep = Sweep(self._attempts, self._board, self._registry, known)
         self._bounds = Bounds(self._settings.queue_limit, self._settings.user_limit)
+        self._stored = Stored(read_most(self._settings.user_bytes, self._settings.user_spans))
         self._shares = read_shares(self._settings.shares)
         self._answers = Answers(self._registry, self._board, self._ran, *known, shares=self._shares)
         self._releasing = Releasing(self._attempts, self._board, self._registry, self._shares)
@@ -129,6 +135,7 @@ class Coordinator(Service):
         await self._shelf.start(self._bus)
         await self._datasets.start(self._bus)
         await self._board.start(self._bus)
+        await self._stored.start(self._bus)
         await self._ran.start(self._bus)
         for name, seen in (
             (subjects.NODES_BUCKET, self._saw_node),
@@ -181,6 +188,7 @@ class Coordinator(Service):
         for watch in self._watches:
             await watch.stop()
         await self._board.stop()
+        await self._stored.stop()
         await self._ran.stop()
         await self._shelf.stop()
         await self._datasets.stop()
@@ -269,6 +277,8 @@ class Coordinator(Service):
         )
         if isinstance(plan, Plan):
             plan = self._bounds.refuse(request, len(plan.choices), self._board) or plan
+        if isinstance(plan, Plan):
+            plan = await self._weighed(request, plan)
         if isinstance(plan, Refused):
             # What was accepted stays accepted, even if nothing would fit it now.
             known = None
@@ -282,6 +292,11 @@ class Coordinator(Service):
         if published is not None:
             self._later(self._after_placing(record, published, (began_ns, time.time_ns())))
         return accepted(record)
+
+    async def _weighed(self, request: Evaluate, plan: Plan) -> Plan | Refused:
+        """A plan with the sizes of its inputs, or why its user may hold no more."""
+        plan = replace(plan, objects=await self._stored.objects(request.inputs))
+        return self._stored.refuse(request, plan.objects, self._board.inputs) or plan
 
     async def _after_placing(
         self, record: EvaluationRecord, published: list[str], times_ns: tuple[int, int]

@@ -300,6 +300,7 @@ def delete(evaluation: str, *, where: Where = DEFAULT) -> int:
 
 app.command(fleet.nodes)
 app.command(fleet.queue)
+app.command(fleet.usage)
 app.command(fleet.grid)
 app.command(known.models)
 app.command(known.model)

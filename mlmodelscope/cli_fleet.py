@@ -1,4 +1,4 @@
-"""The commands about many nodes: which there are, what waits for them, and grids over them."""
+"""The commands about many nodes: which there are, what waits and is held, and grids over them."""
 
 from __future__ import annotations
 
@@ -92,6 +92,24 @@ def queue(
         from mlmodelscope import queueing
 
         return await queueing.queue(client, evaluation, mine, output)
+
+    return run(command, where)
+
+
+def usage(*, output: Output = "table", where: Where = DEFAULT) -> int:
+    """Show what your stored evaluations take, how much they may, and which are the largest.
+
+    For example:
+
+        mlmodelscope usage
+
+        mlmodelscope usage --output json
+    """
+
+    async def command(client: Client) -> int:
+        from mlmodelscope import queueing
+
+        return await queueing.usage(client, output)
 
     return run(command, where)
 

@@ -42,6 +42,7 @@ from bus.messages import (
     Fitting,
     GetEvaluation,
     GetTimeline,
+    GetUsage,
     History,
     HistoryRow,
     ImageDescribed,
@@ -67,6 +68,7 @@ from bus.messages import (
     Scenario,
     TimelineChunk,
     Unpublish,
+    Usage,
     Wanted,
 )
 from bus.messages import Evaluation as Stored
@@ -307,6 +309,10 @@ class Client:
         """What waits and runs: of one evaluation, of your own, or of all."""
         request = ListQueue(evaluation_id=evaluation_id, user=self.user, mine=mine)
         return await self._bus.request(subjects.QUEUE, request, Queue)
+
+    async def usage(self) -> Usage:
+        """What your stored evaluations take, and how much they may."""
+        return await self._bus.request(subjects.USAGE, GetUsage(user=self.user), Usage)
 
     async def _ask_for(self, request: Evaluate) -> Accepted | Refused:
         """The answer of any coordinator: one that dies with a request in its hands gives none.

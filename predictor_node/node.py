@@ -44,8 +44,9 @@ from bus.messages import (
 )
 from bus.senders import RESERVED
 from bus.service import Service
+from bus.sizes import read_size
 from predictor_node import capabilities
-from predictor_node.assets import Assets, Limits, read_size
+from predictor_node.assets import Assets, Limits
 from predictor_node.built_environments import Builder
 from predictor_node.ceilings import Ceilings
 from predictor_node.conditions import look as look_at_conditions
