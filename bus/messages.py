@@ -225,9 +225,11 @@ class NodeRan(Message, frozen=True, kw_only=True):
 
 
 class DeviceHeld(Message, frozen=True, kw_only=True):
-    """A node measures on a device of its machine: no other node there does, until it is done.
+    """A node uses a device of its machine: no other node there does, until it is done.
 
-    Kept in the bucket mlms_leases under `<machine>.<device>`, until its node falls silent.
+    Kept in the bucket mlms_leases under `<machine>.<device>`, until its node falls silent or a
+    second has passed without use. Another node that waits says so under `<machine>.<device>.wanted`
+    and gets it next. job_id is empty for what a client asks of an open model.
     """
 
     node_id: str
@@ -1466,8 +1468,9 @@ class Opened(Message, frozen=True, kw_only=True):
 class Predict(Message, frozen=True, kw_only=True):
     """What does the open model say of these inputs? Straight to its node, as one batch.
 
-    Answered by Predicted or PredictFailed, on `node.<node>.predict`. A node measures or predicts
-    one thing at a time: after timeout_s of waiting for its turn, the answer is kind `busy`.
+    Answered by Predicted or PredictFailed, on `node.<node>.predict`. On one device of a machine one
+    thing is measured or predicted at a time, whichever of its nodes does it: after timeout_s of
+    waiting for its turn, the answer is kind `busy`.
     """
 
     handle: str
@@ -1479,12 +1482,14 @@ class Predict(Message, frozen=True, kw_only=True):
 class Predicted(Message, frozen=True, kw_only=True):
     """One prediction an input, in their order.
 
-    duration_ns: the framework's predict call alone; preprocess_ns: from files to tensors.
+    duration_ns: the framework's predict call alone; preprocess_ns: from files to tensors;
+    waited_ns: until the device was free of measured jobs and of other queries.
     """
 
     predictions: list[Prediction]
     duration_ns: int
     preprocess_ns: int
+    waited_ns: int = 0
 
 
 class PredictFailed(Message, frozen=True, kw_only=True):
