@@ -68,6 +68,8 @@ ACK_WAIT_S = 10.0
 """After so long, what a coordinator that died had in its hands is given to another."""
 MARK_S = 0.5
 """Shorter than a sweep lets a job settle, which publishes again what bears no mark."""
+NOT_KNOWN = ("unknown_model", "unknown_dataset", "unmet_version")
+"""Refusals that are given only when everything that was published is known here."""
 APPLICATION = LEVELS.index("application")
 PAGE_BYTES = 2 * 1024 * 1024
 
@@ -149,11 +151,11 @@ class Coordinator(Service):
                 subjects.EVALUATE: self._evaluate,
                 subjects.CANCEL: self._cancel,
                 subjects.TOLD: self._told,
-                subjects.FITS: _answering(Fits, self._answers.fits),
+                subjects.FITS: self._up_to_date(Fits, self._answers.fits),
                 subjects.NODES: _answering(ListNodes, self._answers.nodes),
                 subjects.QUEUE: _answering(ListQueue, self._answers.queue),
-                subjects.MODELS: _answering(ListModels, self._answers.models),
-                subjects.DATASETS: _answering(ListDatasets, self._answers.datasets),
+                subjects.MODELS: self._up_to_date(ListModels, self._answers.models),
+                subjects.DATASETS: self._up_to_date(ListDatasets, self._answers.datasets),
                 subjects.PUBLISH: self._publish,
                 subjects.UNPUBLISH: self._unpublish,
                 subjects.OPEN: self._open,
@@ -272,9 +274,10 @@ class Coordinator(Service):
             return _not("Evaluate", request)
         began_ns = time.time_ns()
         self.counters["requests"] += 1
-        plan: Plan | Refused = admit(
-            request, self._catalog, self._registry, self._attempts.outlooks, self._datasets.known
-        )
+        plan = self._admitted(request)
+        if isinstance(plan, Refused) and plan.kind in NOT_KNOWN:
+            await self._catch_up()
+            plan = self._admitted(request)
         if isinstance(plan, Plan):
             plan = self._bounds.refuse(request, len(plan.choices), self._board) or plan
         if isinstance(plan, Plan):
@@ -292,6 +295,24 @@ class Coordinator(Service):
         if published is not None:
             self._later(self._after_placing(record, published, (began_ns, time.time_ns())))
         return accepted(record)
+
+    def _admitted(self, request: Evaluate) -> Plan | Refused:
+        outlooks = self._attempts.outlooks
+        return admit(request, self._catalog, self._registry, outlooks, self._datasets.known)
+
+    async def _catch_up(self) -> None:
+        """Know what was published before now, whichever coordinator said that it was done."""
+        await asyncio.gather(self._shelf.caught_up(), self._datasets.caught_up())
+
+    def _up_to_date(self, kind: type[Q], answer: Callable[[Q], Message]) -> Handler:
+        """Answers from what is known once everything that was published is."""
+        at_hand = _answering(kind, answer)
+
+        async def answered(request: Message) -> Message:
+            await self._catch_up()
+            return await at_hand(request)
+
+        return answered
 
     async def _weighed(self, request: Evaluate, plan: Plan) -> Plan | Refused:
         """A plan with the sizes of its inputs, or why its user may hold no more."""
@@ -379,8 +400,12 @@ class Coordinator(Service):
         if not isinstance(request, Open):
             return _not("Open", request)
         self.counters["opens"] += 1
-        outlooks = self._attempts.outlooks
-        return await open_model(request, self._bus, self._catalog, self._registry, outlooks)
+        known = self._bus, self._catalog, self._registry, self._attempts.outlooks
+        opened = await open_model(request, *known)
+        if isinstance(opened, Refused) and opened.kind in NOT_KNOWN:
+            await self._catch_up()
+            opened = await open_model(request, *known)
+        return opened
 
 
 def _answering(kind: type[Q], answer: Callable[[Q], Message]) -> Handler:
