@@ -93,11 +93,17 @@ def restart_nats_server(folder: Path) -> subprocess.Popen[bytes]:
 
 def start_mongod(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start a mongod with its data in `folder`; the process and its URL."""
+    url = f"mongodb://127.0.0.1:{free_port()}"
+    return restart_mongod(folder, url), url
+
+
+def restart_mongod(folder: Path, url: str) -> subprocess.Popen[bytes]:
+    """Start the mongod of `folder` where `url` says that it was."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = url.rpartition(":")[2]
     command = [str(find_mongod()), f"--dbpath={data}", f"--port={port}", *MONGO_ARGUMENTS]
-    return _start(command, folder / "mongod.log"), f"mongodb://127.0.0.1:{port}"
+    return _start(command, folder / "mongod.log")
 
 
 def wait_until_open(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
