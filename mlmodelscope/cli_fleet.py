@@ -156,7 +156,8 @@ def grid(
     batch_sizes
         Batch sizes, separated by commas.
     nodes
-        Nodes by id, separated by commas; any (the default); or all: each node that fits.
+        Nodes by id, separated by commas; any (the default); all: each node that fits; or a number:
+        so many of them, the first choice first.
     precisions
         float32, float16, bfloat16, int8: those that the framework can.
     dataset
