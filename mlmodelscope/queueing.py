@@ -142,5 +142,6 @@ async def usage(client: Client, output: str) -> int:
             Column("takes", "bytes", size_text, right=True),
             Column("spans", show=lambda count: f"{count:,}", right=True),
         ]
-        out.print(table(rows, columns, "\nThe largest (mlmodelscope delete ID)"))
+        out.print(table(rows, columns))
+        out.print("the largest; mlmodelscope delete ID makes room")
     return OK

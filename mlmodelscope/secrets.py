@@ -69,7 +69,16 @@ def make_secrets(folder: Path, plan: Plan) -> list[Path]:
     for name, role in users:
         Identity(user=name, role=role)  # refuses a bad name before anything is written
     certificates = _certificates()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    certificates.check_hosts(plan.hosts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return _written(folder, plan, certificates)
+    except OSError as exc:
+        raise InputError(f"{exc.filename or folder}: {exc.strerror}; expected a folder") from exc
+
+
+def _written(folder: Path, plan: Plan, certificates: ModuleType) -> list[Path]:
+    users = plan.users()
     authority = certificates.authority(folder)
     made = [folder / "ca.pem", *certificates.server_certificate(folder, plan.hosts)]
     listed = []
