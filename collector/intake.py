@@ -131,7 +131,7 @@ class Intake:
         true = []
         for each in received:
             why = forged(each.subject, each.message) or await self._foreign(each)
-            over = "" if why else self._too_much(each)
+            over = "" if why else await self._too_much(each)
             if not (why or over):
                 true.append(each)
                 continue
@@ -149,12 +149,18 @@ class Intake:
         owner, user = (known or {}).get("user", ""), user_of(received.subject)
         return f"evaluation {name} is {owner}'s, not {user}'s" if owner not in ("", user) else ""
 
-    def _too_much(self, received: Received) -> str:
+    async def _too_much(self, received: Received) -> str:
         """Whether a client tells more than it may hold. What nodes tell is of accepted work, and
         stored whatever it takes."""
+        message = received.message
         if sender_of(received.subject) not in (CLIENT, subjects.IMPORTED):
             return ""
-        return self._usages.over(user_of(received.subject))
+        over = self._usages.over(user_of(received.subject))
+        if over and isinstance(message, Fact | Ended):
+            # Without its facts what is stored of it already could be neither seen nor deleted.
+            begun = await self._store.one("spans", {"evaluation_id": message.evaluation_id})
+            return "" if begun is not None else over
+        return over
 
     def _count(self, what: str, given: int, known: int) -> None:
         self._counters[what] += given - known

@@ -159,4 +159,14 @@ async def test_who_holds_too_much_imports_nothing(
 
         await eventually(refused)
         assert (await ask(bus, "ann")).spans == 11
+        # What is stored already of an import can be seen, and deleted.
+        subject, fact = progress("ann", E1, 5)
+        told = subjects.fact(subjects.IMPORTED, "ann", E1, "Progress")
+        await bus.record(told, replace(fact, node_id=subjects.IMPORTED))
+
+        async def taken() -> bool:
+            return collector.counters["facts"] == 2
+
+        await eventually(taken)
+        assert collector.counters["over_limit"] == 1
         assert (await import_profile(bus, "ben", profile)).evaluation_id

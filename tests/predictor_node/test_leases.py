@@ -56,7 +56,9 @@ async def test_a_device_is_had_again_whoever_had_it_meanwhile(bus: Bus) -> None:
             assert found[0] == DeviceHeld(
                 node_id="a" if leases is one else "b", incarnation="1", job_id="j"
             )
-        assert await bucket.get("m.cpu") is None
+    for leases in (one, two):
+        await leases.stop()
+    assert await bucket.get("m.cpu") is None
 
 
 async def test_nobody_waits_long_behind_one_who_always_has_work(bus: Bus) -> None:
