@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 import sysconfig
 import tomllib
 from dataclasses import fields
@@ -156,3 +158,35 @@ def test_every_package_of_the_distribution_travels_to_the_engine() -> None:
     packages = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
     assert {package.rstrip("*") for package in packages} | {"pyproject.toml"} <= allowed
     assert PROJECT["project"]["readme"] in allowed
+
+
+def test_what_travels_builds_the_distribution_with_all_its_files(tmp_path: Path) -> None:
+    """`pip install /src` as the images do it, without what it depends on: no registry is asked."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    source = tmp_path / "src"
+    source.mkdir()
+    for name in (line[1:] for line in lines if line.startswith("!")):
+        here = ROOT / name
+        if here.is_dir():
+            shutil.copytree(here, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(here, source / name)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    command += ["--no-build-isolation", f"--target={tmp_path / 'site'}", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    packages = [name for name in os.listdir(source) if (source / name / "__init__.py").exists()]
+    assert len(packages) == 8
+    for name in packages:
+        for file in (source / name).rglob("*"):
+            if file.is_file() and file.suffix != ".md":
+                assert (tmp_path / "site" / file.relative_to(source)).exists(), file
+
+
+def test_every_extra_that_an_image_installs_exists(stages: dict[str, str]) -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    for stage in stages.values():
+        installed = re.findall(r"pip install (\S+)", stage)
+        assert installed and all(one.strip("'").startswith("/src") for one in installed)
+        for named in re.findall(r"\[(.*?)\]", " ".join(installed)):
+            assert set(named.split(",")) <= extras.keys()
