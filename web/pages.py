@@ -87,21 +87,20 @@ async def _nothing(_: web.Request) -> web.Response:
 async def start(request: web.Request) -> web.Response:
     """What this is, what runs now, the last results."""
     client = Page.state(request).client
-    page, nodes, names = await asyncio.gather(
-        client.history_page(ListHistory(limit=8)),
-        client.nodes(),
-        Page.state(request).memory.model_names(client),
+    page, nodes, known = await asyncio.gather(
+        client.history_page(ListHistory(limit=8)), client.nodes(), client.models()
     )
     running = [row for row in page.rows if row.state == "running"]
     ended = [row for row in page.rows if row.state != "running"]
+    first = next((m.name for m in known.models if m.name == "EfficientNet-Lite0"), "")
     return Page.render(
         request,
         "start.html",
         running=[shown(row) for row in running],
         rows=[shown(row) for row in ended],
         nodes=len(nodes),
-        models=len(names),
-        first="EfficientNet-Lite0" if "EfficientNet-Lite0" in names else next(iter(names), ""),
+        models=len({one.name for one in known.models}),
+        first=first or (known.models[0].name if known.models else ""),
     )
 
 

@@ -15,7 +15,6 @@ from mlmodelscope.client import Client
 from mlmodelscope.evaluation import Evaluation
 from web.access import Access
 from web.clients import Clients
-from web.memory import Memory
 from web.open_models import OpenModels
 from web.partial_uploads import PartialUploads
 from web.settings import Settings
@@ -38,7 +37,6 @@ class State:
     partial: PartialUploads
     warm: WarmModels
     open: OpenModels
-    memory: Memory = field(default_factory=Memory)
     status: Status = field(init=False)
     inputs: OrderedDict[str, tuple[str, ...]] = field(default_factory=OrderedDict)
     """Evaluation -> the uploads that went in, by their SHA-256."""
