@@ -34,7 +34,8 @@ from web.said import SAMPLES_URL, sample_files
 from web.state import State
 
 MOST_AT_ONCE = 12
-MOST_MODELS = 30
+FIRST = "EfficientNet-Lite0"
+MOST_MODELS = 60
 ACCEPT = {
     "image": "image/*",
     "audio": "audio/*",
@@ -105,7 +106,10 @@ def _asked(given: Given) -> str:
 
 
 def _chosen(known: Sequence[Manifest], given: Given) -> Manifest | None:
-    """The model that is named (in the framework that is, where it may), or the task's first."""
+    """The model that is named (in the framework that is, where it may), or the task's first.
+
+    Where nothing is named, the one with which a first evaluation is easy.
+    """
     bare, _, _ = given.one("model").partition("@")
     task, framework = given.one("task"), given.one("framework").partition("@")[0]
     if bare:
@@ -113,7 +117,9 @@ def _chosen(known: Sequence[Manifest], given: Given) -> Manifest | None:
         return next((one for one in named if one.framework.name == framework), None) or next(
             iter(named), None
         )
-    return next((one for one in known if not task or one.task == task), None)
+    of_task = [one for one in known if not task or one.task == task]
+    easy = [one for one in of_task if not task and one.name == FIRST]
+    return next(iter([*easy, *of_task]), None)
 
 
 def _by_task(known: Sequence[Manifest]) -> dict[str, list[str]]:

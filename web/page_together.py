@@ -258,7 +258,7 @@ async def trials(request: web.Request) -> web.Response:
         if fitting
         else [],
         here=here,
-        alike=[name for name in dict.fromkeys(alike) if name != bare][:30],
+        alike=[name for name in dict.fromkeys(alike) if name != bare][:60],
         why=why,
         notes=notes,
     )
@@ -293,7 +293,7 @@ def _trials(wish: NewEvaluation, form: Any) -> list[NewEvaluation]:
         node, framework, environment = (str(text).split("|") + ["", ""])[:3]
         where = {"node": node, "framework": framework, "environment": environment}
         made.append(msgspec.structs.replace(wish, **where))
-    for name in form.getall("also", []):
+    for name in filter(None, form.getall("also", [])):
         anywhere = {"node": "", "framework": "", "environment": "", "model": str(name)[:300]}
         made.append(msgspec.structs.replace(wish, settings={}, **anywhere))
     return made

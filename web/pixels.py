@@ -58,11 +58,15 @@ def map_png(found: ClassMap) -> bytes:
 def mask_png(box: Box) -> bytes:
     """The mask of one thing in the colour of its class, see-through elsewhere; empty: it has none.
 
-    Its rows are as long as the box is wide, rounded; what does not come out even is not drawn.
+    Its rows are as long as the box is wide, rounded; what does not come out even, or is damaged, is
+    not drawn.
     """
     if not box.mask:
         return b""
-    flat = np.frombuffer(zlib.decompress(box.mask), np.uint8)
+    try:
+        flat = np.frombuffer(zlib.decompress(box.mask), np.uint8)
+    except zlib.error:
+        return b""
     width = round(box.x2 - box.x1)
     if width < 1 or flat.size % width:
         return b""

@@ -56,6 +56,7 @@ function few(table) {
 
 function sortable(table) {
   [...table.tHead.rows[0].cells].forEach((th, at) => {
+    if (!th.textContent.trim()) return;
     const button = document.createElement("button");
     button.type = "button";
     button.append(...th.childNodes);
