@@ -150,10 +150,14 @@ def _line(title: str, unit: str, pairs: list[tuple[int, float]], first_ns: int) 
         points=" ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)),
         low=_amount(low, unit),
         high=_amount(high, unit),
-        begin=f"{times[0] / 1e9:.2f} s",
-        end=f"{times[-1] / 1e9:.2f} s",
+        begin=_instant(times[0]),
+        end=_instant(times[-1]),
         samples=len(pairs),
     )
+
+
+def _instant(at_ns: float) -> str:
+    return f"{at_ns / 1e9:.2f} s" if at_ns >= 1e8 else f"{at_ns / 1e6:.3g} ms"
 
 
 def _kept(values: np.ndarray) -> np.ndarray:
@@ -167,7 +171,8 @@ def _kept(values: np.ndarray) -> np.ndarray:
 
 def _amount(value: float, unit: str) -> str:
     if unit == "bytes":
-        return f"{value / 2**20:,.1f} MiB"
+        large = abs(value) >= 2**20
+        return f"{value / 2**20:,.1f} MiB" if large else f"{value / 2**10:,.1f} KiB"
     return f"{counted(value) if abs(value) >= 1e5 else number(value)} {unit}".strip()
 
 

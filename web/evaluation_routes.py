@@ -14,6 +14,7 @@ LOOKED_AT = {
     "/evaluate": page_evaluate.form,
     "/evaluate/places": page_evaluate.places,
     ONE: page_evaluation.evaluation,
+    f"{ONE}/queue": page_evaluation.queue,
     f"{ONE}/timeline": page_evaluation.timeline,
     f"{ONE}/layers": evaluation_parts.layers,
     f"{ONE}/analyses": evaluation_parts.analyses,
@@ -47,8 +48,7 @@ DONE = {
 
 def add(app: web.Application) -> None:
     """All of them, and what their sections share."""
-    state: State = app[State.KEY]
-    app[Evidences.KEY] = Evidences(state.client)
+    app[Evidences.KEY] = Evidences(app[State.KEY])
     for path, handler in LOOKED_AT.items():
         app.router.add_get(path, handler)
     for path, handler in DONE.items():

@@ -20,9 +20,9 @@ from analysis.summary import Result
 from bus.messages import LEVELS, Ceiling, Message, MetricsRecorded
 from collector.timeline import Timeline
 from mlmodelscope.analyses import Analyses, known_ceilings
-from mlmodelscope.client import Client
 from mlmodelscope.evaluating import slowest
 from web import stored
+from web.state import State
 
 KEPT = 6
 KEPT_S = 120.0
@@ -74,13 +74,16 @@ class Evidences:
 
     KEY: ClassVar[web.AppKey[Evidences]]
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, state: State) -> None:
+        self._state = state
         self._kept: OrderedDict[str, asyncio.Task[Seen]] = OrderedDict()
 
     async def of(self, name: str) -> Seen:
-        """An evaluation with its timeline; raises NotStoredError also where it is gone by now."""
-        known = await stored.known(self._client, name)
+        """An evaluation with its timeline; NotStoredError where it is gone, or not for who asks.
+
+        What is kept was asked for by others too: its facts are fetched anew for whoever asks.
+        """
+        known = await stored.known(self._state.client, name)
         task = self._kept.get(known.evaluation_id)
         if task is None or _is_stale(task, known):
             task = asyncio.create_task(self._fetched(known))
@@ -93,15 +96,15 @@ class Evidences:
     async def _fetched(self, known: stored.Known) -> Seen:
         whole = known.result.recording is not None or is_deep(known.result)
         timeline = await self._timeline(known.evaluation_id) if whole else None
-        ceilings = await known_ceilings(self._client, [*known.facts])
+        ceilings = await known_ceilings(self._state.client, [*known.facts])
         now_s = time.monotonic()
         parts = (known.evaluation_id, known.facts, known.metrics, known.result)
         return Seen(*parts, timeline, ceilings, now_s)
 
     async def _timeline(self, evaluation_id: str) -> Timeline:
-        chunks = [await self._client.timeline_chunk(evaluation_id, 0)]
+        chunks = [await self._state.client.timeline_chunk(evaluation_id, 0)]
         while len(chunks) < chunks[0].chunks:
-            chunks.append(await self._client.timeline_chunk(evaluation_id, len(chunks)))
+            chunks.append(await self._state.client.timeline_chunk(evaluation_id, len(chunks)))
         return await asyncio.to_thread(Timeline.from_chunks, chunks)
 
     def _make_room(self) -> None:

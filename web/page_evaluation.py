@@ -15,6 +15,7 @@ from analysis.summary import Result
 from bus.errors import InputError, NotStoredError
 from bus.messages import Message
 from mlmodelscope import perfetto_view
+from mlmodelscope.evaluating import queued
 from mlmodelscope.report import claim_text, latency_notes
 from mlmodelscope.report_one import merged, plain, under_load
 from mlmodelscope.report_setting import environment_of, settings_of
@@ -71,6 +72,13 @@ def _setting(facts: Sequence[Message], result: Result) -> list[tuple[str, list[d
         ("Environment", shown(environment_of(facts, result))),
         ("Settings, asked for and in effect", shown(settings_of(facts, result))),
     ]
+
+
+async def queue(request: web.Request) -> web.Response:
+    """Where it waits, in words; nothing once a node has it."""
+    found = await Page.state(request).client.queue(request.match_info["evaluation"][:40])
+    waiting = any(job.position for job in found.jobs)
+    return web.Response(text=queued(found) if waiting else "")
 
 
 # ------------------------------------------------------------------ its timeline

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -143,7 +144,11 @@ def evaluated(web_url: str, home: Path, folder: Path, name: str) -> str:
     for line in urllib.request.urlopen(f"{web_url}{begun['facts_url']}", timeout=60):
         if line.startswith(b"event: end"):
             break
-    return f"{web_url}{begun['page_url']}"
+    page = f"{web_url}{begun['page_url']}"
+    until_s = time.monotonic() + 30
+    while b"data-live" in get(page) and time.monotonic() < until_s:
+        time.sleep(0.1)  # the store may be a moment behind the bus
+    return page
 
 
 def image(data: bytes) -> np.ndarray:
