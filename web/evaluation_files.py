@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -14,8 +12,8 @@ from aiohttp import web
 
 from analysis.fifteen import chosen
 from bus.messages import Prediction
-from mlmodelscope import analyze, pictures, report_one, reporting
-from mlmodelscope.page_html import as_html
+from mlmodelscope import pictures
+from mlmodelscope.tables import as_csv
 from web import pixels, stored
 from web.evaluation_parts import batch_size, seen
 from web.problems import ProblemError
@@ -77,41 +75,9 @@ async def latency_csv(request: web.Request) -> web.Response:
     client = Page.state(request).client
     known = await stored.known(client, request.match_info["evaluation"])
     rows = [msgspec.to_builtins(row) for row in known.result.scenarios or known.result.latency]
-    out = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({name: _cell(value) for name, value in row.items()})
-    return _file(f"{known.evaluation_id[:8]}-times.csv", "text/csv", out.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    return msgspec.json.encode(value).decode() if isinstance(value, list | dict) else value
-
-
-async def analysis_csv(request: web.Request) -> web.Response:
-    """Every row of one analysis; a cell without a value says why."""
-    found = await seen(request)
-    (number,) = chosen(request.query.get("what", "A1")[:40] or "A1")
-    of = await found.analyses(batch_size(request))
-    answer = await asyncio.to_thread(of.answer, number)
-    text = await asyncio.to_thread(analyze.as_csv, answer)
-    return _file(f"{found.evaluation_id[:8]}-{number}.csv", "text/csv", text)
-
-
-async def report(request: web.Request) -> web.Response:
-    """The report of it as one HTML file that needs no network."""
-    client = Page.state(request).client
-    pictures.need_plotly()
-    made, _ = await reporting.gathered(client, request.match_info["evaluation"])
-    text = await asyncio.to_thread(lambda: as_html(report_one.page_of(made)))
-    return _file(f"report-{made.evaluation_id[:8]}.html", "text/html", text)
-
-
-def _file(name: str, media: str, text: str) -> web.Response:
-    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
-    return web.Response(text=text, content_type=media, headers=headers)
+    name = quote(f"{known.evaluation_id[:8]}-times.csv")
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+    return web.Response(text=as_csv(rows), content_type="text/csv", headers=headers)
 
 
 # ------------------------------------------------------------------ pictures

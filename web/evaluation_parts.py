@@ -103,7 +103,7 @@ async def analyses(request: web.Request) -> web.Response:
         size=size,
         why=why,
         parts=_answered(answer, f"{here}/plot?{query}") if answer is not None and not why else [],
-        csv=f"{here}/analysis.csv?{query}",
+        csv=f"/api/v1{here}/analyses?{query}&format=csv",
     )
 
 

@@ -24,8 +24,6 @@ LOOKED_AT = {
     f"{ONE}/trials": page_together.trials,
     f"{ONE}/plot": evaluation_files.plot,
     f"{ONE}/times.csv": evaluation_files.latency_csv,
-    f"{ONE}/analysis.csv": evaluation_files.analysis_csv,
-    f"{ONE}/report.html": evaluation_files.report,
     f"{SAID}/map.png": evaluation_files.class_map,
     f"{SAID}/image.png": evaluation_files.image,
     SAID + r"/mask-{box:\d{1,5}}.png": evaluation_files.mask,
