@@ -66,6 +66,7 @@ from bus.messages import (
     Queue,
     Refused,
     Scenario,
+    TensorValue,
     TimelineChunk,
     Unpublish,
     Usage,
@@ -82,6 +83,7 @@ from mlmodelscope.importing.profile import Options
 from mlmodelscope.importing.reading import silently
 from mlmodelscope.importing.storing import Imported, import_profile
 from mlmodelscope.inputs import gather_inputs
+from mlmodelscope.large_outputs import fetch_output
 from mlmodelscope.manifest_files import from_file
 from mlmodelscope.request_span import RequestSpan
 from mlmodelscope.warm import WarmModel
@@ -515,6 +517,10 @@ class Client:
         reply = await self._bus.request(subjects.UNPUBLISH, request, Done, Refused)
         if isinstance(reply, Refused):
             raise refusal(reply)
+
+    async def output(self, tensor: TensorValue) -> bytes:
+        """An output's numbers, little-endian, also where they were too large for a message."""
+        return await fetch_output(self._bus, tensor)
 
     # ---------------------------------------------------------------- made elsewhere
 

@@ -15,7 +15,7 @@ from bus.errors import InputError
 from bus.messages import ListHistory
 from mlmodelscope import perfetto_view, tables
 from mlmodelscope.model_filters import shown_size, size_bytes
-from web import page_evaluate, page_evaluation, page_models
+from web import evaluation_routes, page_models
 from web.access import COOKIE, SESSION_S
 from web.history_rows import shown
 from web.problems import ProblemError
@@ -52,18 +52,13 @@ def add(app: web.Application) -> None:
         "/": start,
         "/models": page_models.models,
         "/models/{model}": page_models.model,
-        "/evaluate": page_evaluate.form,
-        "/evaluations/{evaluation}": page_evaluation.evaluation,
-        "/evaluations/{evaluation}/timeline": page_evaluation.timeline,
-        "/together": page_evaluation.together,
         "/history": history,
         "/fleet": fleet,
         "/login": login_form,
     }
     for path, handler in routes.items():
         app.router.add_get(path, handler)
-    app.router.add_post("/evaluate", page_evaluate.run)
-    app.router.add_post("/evaluations/{evaluation}/cancel", page_evaluation.cancel)
+    evaluation_routes.add(app)
     app.router.add_post("/login", login)
     app.router.add_post("/logout", logout)
     app.router.add_static("/static/", HERE / "static")
