@@ -10,7 +10,7 @@ ENV PYTHONUNBUFFERED=1 \
     MLMS_STATUS=0.0.0.0:7400
 RUN useradd --uid 10001 --create-home mlms
 COPY . /src
-RUN pip install /src
+RUN pip install '/src[secure]'
 USER mlms
 WORKDIR /home/mlms
 EXPOSE 7400
@@ -38,3 +38,15 @@ ENV MLMS_CACHE=/var/cache/mlmodelscope \
     MLMS_HOME=/var/lib/mlmodelscope
 USER mlms
 ENTRYPOINT ["mlmodelscope", "node"]
+
+FROM base AS web
+USER root
+RUN pip install '/src[view]' \
+    && install --directory --owner=mlms --group=mlms --mode=700 /var/lib/mlmodelscope
+ENV MLMS_WEB_HOST=0.0.0.0 \
+    MLMS_WEB_TOKENS=/var/lib/mlmodelscope/tokens
+USER mlms
+EXPOSE 7480
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:7480/healthz', timeout=5)"]
+ENTRYPOINT ["mlmodelscope", "web", "--make-token"]

@@ -123,7 +123,7 @@ def compare(
     Raises InputError where one of them has not ended well, or they have nothing in common.
     """
     wanted = wanted or Wanted()
-    a, b = _ended(facts_a), _ended(facts_b)
+    a, b = ended(facts_a), ended(facts_b)
     found = gate(facts_a, facts_b, wanted.across)
     metrics = [*_metric_rows(facts_a, facts_b, wanted)]
     both = bool(a.dataset and b.dataset)
@@ -154,7 +154,8 @@ def title(started: JobStarted) -> str:
     return f"{' '.join(parts)} on {started.node_id}"
 
 
-def _ended(facts: Sequence[Message]) -> JobStarted:
+def ended(facts: Sequence[Message]) -> JobStarted:
+    """Its first job; InputError where it has not ended well."""
     started = next((fact for fact in facts if isinstance(fact, JobStarted)), None)
     if started is None:
         raise InputError("an evaluation of which nothing ran: expected one that finished")

@@ -123,6 +123,14 @@ class Bucket:
         except (nats.errors.Error, TimeoutError) as exc:
             raise BusError(f"{self._name}/{key}: {exc}") from exc
 
+    async def last(self) -> int:
+        """The revision of the last change of any key; 0: there was none."""
+        try:
+            status = await patiently(self._kv.status)
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise BusError(f"{self._name}: {exc}") from exc
+        return status.stream_info.state.last_seq
+
     async def watch(self, seen: Seen, pattern: str = ">") -> Watch:
         """Tell `seen(key, message or None, revision)` what is there, then every change.
 
@@ -138,7 +146,8 @@ class Watch:
 
     def __init__(self, watcher: KeyValue.KeyWatcher, seen: Seen) -> None:
         self._watcher, self._seen = watcher, seen
-        self._ready = asyncio.Event()
+        self._ready, self._moved = asyncio.Event(), asyncio.Event()
+        self._revision = 0
 
     async def start(self) -> None:
         """Begin, and return when the current keys have been told."""
@@ -148,6 +157,12 @@ class Watch:
         ready.cancel()
         if self._task.done():
             self._task.result()
+
+    async def until(self, revision: int) -> None:
+        """Return when every change up to this one has been told."""
+        while self._revision < revision:
+            self._moved.clear()
+            await self._moved.wait()
 
     async def stop(self) -> None:
         """Watch no more."""
@@ -169,6 +184,8 @@ class Watch:
             except Exception:
                 # One bad value, or one bad handler, must not end the watching of all others.
                 log.exception("change passed over", extra={"key": entry.key})
+            self._revision = max(self._revision, entry.revision or 0)
+            self._moved.set()
 
 
 class Objects:
@@ -184,6 +201,15 @@ class Objects:
         except nats.js.errors.NotFoundError:
             return False
         return True
+
+    async def size_bytes(self, name: str) -> int:
+        """How large an object is; 0: there is none of that name."""
+        try:
+            return (await self._store.get_info(name)).size or 0
+        except nats.js.errors.NotFoundError:
+            return 0
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise BusError(f"object {name}: {exc}") from exc
 
     async def put(self, name: str, content: Path | bytes) -> None:
         """Store a file or some bytes under `name`."""

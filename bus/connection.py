@@ -279,6 +279,8 @@ class Bus:
         """Hear what is said on `subject` from now on; nothing said before, nothing kept."""
 
         async def heard(msg: Msg) -> None:
+            if not msg.data:
+                return  # a key that is gone says nothing
             try:
                 message = decode(msg.data)
             except ProtocolError:
@@ -289,11 +291,16 @@ class Bus:
         with mapped(subject):
             return Subscription(await self._client.subscribe(subject, cb=heard))
 
-    async def wake_on(self, subject: str, wake: Callable[[], None]) -> Subscription:
-        """Call `wake` whenever something is said on `subject`, whatever it is: a deletion, too."""
+    async def wake_on_end(self, subject: str, wake: Callable[[], None]) -> Subscription:
+        """Call `wake` whenever the key of `subject` may be gone.
 
-        async def heard(_: Msg) -> None:
-            wake()
+        Not on any change: what a compare-and-set that fails would have written is heard, too, our
+        own included.
+        """
+
+        async def heard(msg: Msg) -> None:
+            if not msg.data:
+                wake()
 
         with mapped(subject):
             return Subscription(await self._client.subscribe(subject, cb=heard))
@@ -436,6 +443,7 @@ COLLECTORS = {
     subjects.EVALUATION,
     subjects.TIMELINE,
     subjects.DELETE,
+    subjects.USAGE,
     subjects.CLOCK,
 }
 

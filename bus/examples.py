@@ -30,6 +30,7 @@ from bus.messages import (
     EvaluationFailed,
     EvaluationFinished,
     EvaluationRecord,
+    EvaluationSize,
     Facts,
     Failed,
     Failure,
@@ -39,6 +40,7 @@ from bus.messages import (
     FrameworkWanted,
     GetEvaluation,
     GetTimeline,
+    GetUsage,
     GraphDescribed,
     History,
     HistoryRow,
@@ -108,6 +110,7 @@ from bus.messages import (
     TimelineChunk,
     Undecodable,
     Unpublish,
+    Usage,
     Wanted,
 )
 
@@ -482,6 +485,15 @@ EXAMPLES: dict[type[Message], Message] = {
             block=_spans,
         ),
         Delete(evaluation_id=EVALUATION, user="ann"),
+        GetUsage(user="ann"),
+        Usage(
+            user="ann",
+            bytes=48_211,
+            spans=2_120,
+            most_bytes=100 << 30,
+            most_spans=1_000_000_000,
+            largest=[EvaluationSize(evaluation_id=EVALUATION, bytes=48_211, spans=2_120)],
+        ),
         Open(
             user="ann",
             model="EfficientNet-Lite0@^1",

@@ -227,9 +227,11 @@ class NodeRan(Message, frozen=True, kw_only=True):
 
 
 class DeviceHeld(Message, frozen=True, kw_only=True):
-    """A node measures on a device of its machine: no other node there does, until it is done.
+    """A node uses a device of its machine: no other node there does, until it is done.
 
-    Kept in the bucket mlms_leases under `<machine>.<device>`, until its node falls silent.
+    Kept in the bucket mlms_leases under `<machine>.<device>`, until its node falls silent or a
+    second has passed without use. Another node that waits says so under `<machine>.<device>.wanted`
+    and gets it next. job_id is empty for what a client asks of an open model.
     """
 
     node_id: str
@@ -410,9 +412,10 @@ class Refused(Message, frozen=True, kw_only=True):
     """The request cannot be met.
 
     kind: unknown_model, unknown_dataset, unmet_version, not_runnable, bad_request, no_nodes or
-    nothing_fits; queue_full or user_limit where too much waits already; of Publish also manifest or
-    changed; of Open also what went wrong on the node: busy, node_lost, worker_died, asset,
-    framework, request. misfits: every reason, near misses (fewest failures) first.
+    nothing_fits; queue_full or user_limit where too much waits, or is held, already; of Publish
+    also manifest or changed; of Open also what went wrong on the node: busy, node_lost,
+    worker_died, asset, framework, request. misfits: every reason, near misses (fewest failures)
+    first.
     """
 
     evaluation_id: str = ""
@@ -719,6 +722,9 @@ class EvaluationRecord(Message, frozen=True, kw_only=True):
     text: str = ""
     accepted_ns: int
     ended_ns: int = 0
+    objects: dict[str, int] = {}
+    """Objects of the bus's store that its inputs are, and their bytes: they count as its user's
+    until it has ended."""
 
 
 # ------------------------------------------------------------------ a job, and what comes of it
@@ -1435,6 +1441,36 @@ class Delete(Message, frozen=True, kw_only=True):
     user: str = "anonymous"
 
 
+class GetUsage(Message, frozen=True, kw_only=True):
+    """What do my stored evaluations take, and how much may they? Answered by Usage, on
+    `request.usage`, by a collector."""
+
+    user: str = "anonymous"
+
+
+class EvaluationSize(Struct, frozen=True, kw_only=True):
+    """What one stored evaluation takes."""
+
+    evaluation_id: str
+    bytes: int
+    spans: int = 0
+
+
+class Usage(Message, frozen=True, kw_only=True):
+    """What a user's stored evaluations take: facts, predictions, samples and spans as they came.
+
+    Kept in the bucket mlms_usage, by which coordinators refuse who holds too much. As an answer
+    also with the limits (0: none) and the largest evaluations.
+    """
+
+    user: str
+    bytes: int = 0
+    spans: int = 0
+    most_bytes: int = 0
+    most_spans: int = 0
+    largest: list[EvaluationSize] = []
+
+
 # ------------------------------------------------------------------ a model held warm
 
 
@@ -1490,8 +1526,9 @@ class Opened(Message, frozen=True, kw_only=True):
 class Predict(Message, frozen=True, kw_only=True):
     """What does the open model say of these inputs? Straight to its node, as one batch.
 
-    Answered by Predicted or PredictFailed, on `node.<node>.predict`. A node measures or predicts
-    one thing at a time: after timeout_s of waiting for its turn, the answer is kind `busy`.
+    Answered by Predicted or PredictFailed, on `node.<node>.predict`. On one device of a machine one
+    thing is measured or predicted at a time, whichever of its nodes does it: after timeout_s of
+    waiting for its turn, the answer is kind `busy`.
     """
 
     handle: str
@@ -1503,12 +1540,14 @@ class Predict(Message, frozen=True, kw_only=True):
 class Predicted(Message, frozen=True, kw_only=True):
     """One prediction an input, in their order.
 
-    duration_ns: the framework's predict call alone; preprocess_ns: from files to tensors.
+    duration_ns: the framework's predict call alone; preprocess_ns: from files to tensors;
+    waited_ns: until the device was free of measured jobs and of other queries.
     """
 
     predictions: list[Prediction]
     duration_ns: int
     preprocess_ns: int
+    waited_ns: int = 0
 
 
 class PredictFailed(Message, frozen=True, kw_only=True):
@@ -1639,6 +1678,8 @@ MESSAGES: tuple[type[Message], ...] = (
     GetTimeline,
     TimelineChunk,
     Delete,
+    GetUsage,
+    Usage,
     Open,
     OpenHere,
     Opened,

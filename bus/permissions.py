@@ -92,6 +92,7 @@ def _node(node_id: str) -> Permissions:
             f"{s.ROOT}.node.{node_id}.>",
             s.key_change(s.JOBS_BUCKET, "*"),
             s.key_change(s.LEASES_BUCKET, "*.*"),
+            s.key_change(s.LEASES_BUCKET, "*.*.wanted"),
             f"{MICRO}.>",
         ),
         replies=True,

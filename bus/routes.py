@@ -21,6 +21,7 @@ from bus.messages import (
     Fits,
     GetEvaluation,
     GetTimeline,
+    GetUsage,
     Job,
     JobRecord,
     ListDatasets,
@@ -43,6 +44,7 @@ from bus.messages import (
     ReadClock,
     SpansRecorded,
     Unpublish,
+    Usage,
 )
 
 
@@ -129,6 +131,8 @@ ROUTES: tuple[Route, ...] = (
     _asked(GetEvaluation, s.EVALUATION, "collector", "Evaluation", "NotFound"),
     _asked(GetTimeline, s.TIMELINE, "collector", "TimelineChunk", "NotFound"),
     _asked(Delete, s.DELETE, "collector", "Done", "NotFound"),
+    _asked(GetUsage, s.USAGE, "collector", "Usage"),
+    _kept(Usage, "collector", s.USAGE_BUCKET, "<user>", "coordinator, collector"),
     _asked(ReadClock, s.CLOCK, "collector", "ClockRead"),
     _asked(Open, s.OPEN, "coordinator", "Opened", "Refused"),
     _told(OpenHere, "coordinator", s.open_on("<node>"), "Opened", "Refused"),

@@ -62,6 +62,7 @@ BUCKETS = (
     api.KeyValueConfig(bucket=subjects.EVALUATIONS_BUCKET, ttl=7 * DAY_S),
     api.KeyValueConfig(bucket=subjects.MANIFESTS_BUCKET),
     api.KeyValueConfig(bucket=subjects.DATASETS_BUCKET),
+    api.KeyValueConfig(bucket=subjects.USAGE_BUCKET),
 )
 
 OBJECT_STORES = (

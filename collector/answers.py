@@ -30,6 +30,7 @@ from bus.readers import names_of
 from collector.assembler import Assembler
 from collector.records import history_row, winning_attempts
 from collector.store import Store
+from collector.usage import Usages
 
 Document = dict[str, Any]
 
@@ -44,8 +45,9 @@ LATEST_NS = 2**63 - 1
 class Answers:
     """One handler a question. What there is not is NotFound, with what is nearest."""
 
-    def __init__(self, store: Store, assembler: Assembler, groups: Groups) -> None:
+    def __init__(self, store: Store, assembler: Assembler, groups: Groups, usages: Usages) -> None:
         self._store, self._assembler, self._groups = store, assembler, groups
+        self._usages = usages
 
     async def history(self, question: Message) -> Message:
         """A page of past evaluations."""
@@ -158,7 +160,7 @@ class Answers:
         if owner != who:
             text = f"evaluation {evaluation['_id']} is {owner}'s, not {who}'s: nothing is deleted"
             raise ForbiddenError(text)
-        await self._store.forget(evaluation["_id"])
+        self._usages.freed(await self._store.forget(evaluation["_id"]))
         return Done(text=f"evaluation {evaluation['_id']} is deleted")
 
     async def clock(self, question: Message) -> Message:

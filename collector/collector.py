@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from bus import subjects
 from bus.connection import Bus
 from bus.consumer import Consumer, Received
-from bus.errors import StoreError
+from bus.errors import BusError, StoreError
 from bus.groups import Groups
+from bus.holding import USER_BYTES, USER_SPANS, read_most
 from bus.service import Service
 from bus.system import about
 from collector.answers import Answers
@@ -20,6 +21,7 @@ from collector.assembler import Assembler
 from collector.intake import Intake
 from collector.otlp_push import OtlpPush
 from collector.store import Store, StoreAwayError
+from collector.usage import Usages
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,8 @@ class Settings:
     grace_s: how long an ended evaluation's missing spans are waited for. keep_days: how long
     evaluations are kept; 0 is for ever. otlp_endpoint: where every timeline is pushed to as
     OTLP. otlp_allow: a comma list of the hosts that a request may name for its own. groups: a
-    file of who is in which group (bus/groups.py), for what is private.
+    file of who is in which group (bus/groups.py), for what is private. user_bytes, user_spans:
+    what one user may hold, as the coordinators' settings of the same names have it; 0: no limit.
     """
 
     mongo_url: str
@@ -52,6 +55,8 @@ class Settings:
     otlp_endpoint: str = ""
     otlp_allow: str = ""
     groups: str = ""
+    user_bytes: str = USER_BYTES
+    user_spans: int = USER_SPANS
 
 
 class Collector(Service):
@@ -67,8 +72,17 @@ class Collector(Service):
             self._store, self.counters, settings.otlp_endpoint, settings.otlp_allow
         )
         self._assembler = Assembler(self._store, self.counters, self._push)
-        self._intake = Intake(self._store, self.counters, settings.grace_s, self._assembler.ended)
-        self._answers = Answers(self._store, self._assembler, Groups(settings.groups))
+        most = read_most(settings.user_bytes, settings.user_spans)
+        self._usages = Usages(self._store, most)
+        self._intake = Intake(
+            self._store,
+            self.counters,
+            self._usages,
+            grace_s=settings.grace_s,
+            ended=self._assembler.ended,
+        )
+        groups = Groups(settings.groups)
+        self._answers = Answers(self._store, self._assembler, groups, self._usages)
         self._stopping = asyncio.Event()
         self._consumers: list[Consumer] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -77,6 +91,8 @@ class Collector(Service):
     async def start(self) -> None:
         """Ready when the indexes are made; without MongoDB it comes up and keeps trying."""
         await self._look()
+        await self._usages.start(self._bus)
+        self._tasks.append(asyncio.create_task(self._usages.run(self._stopping)))
         self._tasks.append(asyncio.create_task(self._keep_looking()))
         self._tasks.append(asyncio.create_task(self._assembler.run()))
         self._tasks.append(asyncio.create_task(self._push.run()))
@@ -98,6 +114,7 @@ class Collector(Service):
                 subjects.EVALUATION: self._answers.evaluation,
                 subjects.TIMELINE: self._answers.timeline,
                 subjects.DELETE: self._answers.delete,
+                subjects.USAGE: self._usages.answer,
                 subjects.CLOCK: self._answers.clock,
             },
             lambda: about(self),
@@ -112,6 +129,10 @@ class Collector(Service):
         self._push.stop()
         # Not cancelled: a driver that is cut off in the middle of a call leaves its socket open.
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._usages.stop()
+        except BusError as exc:
+            log.info("usage not told", extra={"error": str(exc)})
         await self._store.close()
 
     def not_ready(self) -> str:
@@ -191,7 +212,9 @@ class Collector(Service):
         while not self._stopping.is_set():
             before_ns = time.time_ns() - int(self._settings.keep_days * DAY_NS)
             try:
-                self.counters["expired"] += await self._store.expire(before_ns)
+                for evaluation_id in await self._store.expired(before_ns):
+                    self._usages.freed(await self._store.forget(evaluation_id))
+                    self.counters["expired"] += 1
             except StoreError as exc:
                 log.warning("%s", exc)
             await self._stopped_within(HOUR_S)

@@ -64,7 +64,7 @@ def spans_document(batch: SpansRecorded) -> Document:
     clock = _bounded(msgspec.structs.asdict(batch.clock))
     clocks = [_bounded(msgspec.structs.asdict(each)) for each in batch.clocks[:MOST_CLOCKS]]
     told = {"levels": levels, "dropped": dropped, "clock": clock, "clocks": clocks}
-    return _bounded({"_id": _batch_name(batch), **fields, **told})
+    return _bounded({"_id": _batch_name(batch), **fields, **told, "bytes": len(batch.block)})
 
 
 def spans_of(document: Document) -> SpansRecorded:

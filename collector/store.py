@@ -24,6 +24,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 from bus.errors import StoreError
 
 Document = dict[str, Any]
+Held = dict[str, tuple[int, int]]
+"""Of each user, or of each evaluation: bytes, and spans among them."""
 Update = tuple[Document, Document, bool]
 """A filter, what to set, and whether to make the document when there is none."""
 
@@ -35,10 +37,26 @@ SOCKET_WAIT_MS = 30_000
 FORGOTTEN_S = 8 * 86_400
 """How long a deleted evaluation stays forgotten: longer than the streams keep anything."""
 
+_HELD = (
+    ("user", ASCENDING),
+    ("evaluation_id", ASCENDING),
+    ("bytes", ASCENDING),
+    ("count", ASCENDING),
+)
+"""Everything that sizes are summed from, so that no document has to be read for it."""
 INDEXES: dict[str, tuple[tuple[tuple[str, int], ...], ...]] = {
-    "facts": ((("evaluation_id", ASCENDING), ("job_id", ASCENDING), ("sequence", ASCENDING)),),
-    "spans": ((("evaluation_id", ASCENDING), ("job_id", ASCENDING), ("batch", ASCENDING)),),
-    "metrics": ((("evaluation_id", ASCENDING), ("job_id", ASCENDING), ("batch", ASCENDING)),),
+    "facts": (
+        (("evaluation_id", ASCENDING), ("job_id", ASCENDING), ("sequence", ASCENDING)),
+        _HELD,
+    ),
+    "spans": (
+        (("evaluation_id", ASCENDING), ("job_id", ASCENDING), ("batch", ASCENDING)),
+        _HELD,
+    ),
+    "metrics": (
+        (("evaluation_id", ASCENDING), ("job_id", ASCENDING), ("batch", ASCENDING)),
+        _HELD,
+    ),
     "evaluations": (
         (("at_ns", DESCENDING),),
         (("model", ASCENDING), ("at_ns", DESCENDING)),
@@ -53,6 +71,8 @@ INDEXES: dict[str, tuple[tuple[tuple[str, int], ...], ...]] = {
     "chunks": ((("evaluation_id", ASCENDING),),),
 }
 OF_AN_EVALUATION = ("facts", "spans", "metrics", "chunks")
+COUNTED = ("facts", "spans", "metrics")
+"""What a user's evaluations take: the chunks are made of these."""
 GONE = (
     pymongo.errors.ConnectionFailure,
     pymongo.errors.ExecutionTimeout,
@@ -222,8 +242,22 @@ class Store:
         with mapped(self.url):
             await self._of("chunks").bulk_write([DeleteMany(others)])
 
-    async def forget(self, evaluation_id: str) -> None:
-        """Remove an evaluation and all that is of it; what still comes is not taken."""
+    async def held(self, by: str, where: Document) -> Held:
+        """What documents take, by `user` or by `evaluation_id`."""
+        total: Held = {}
+        sums = {"_id": f"${by}", "bytes": {"$sum": "$bytes"}, "spans": {"$sum": "$count"}}
+        with mapped(self.url):
+            for collection in COUNTED:
+                steps = [{"$match": where}, {"$group": sums}]
+                async for found in await self._of(collection).aggregate(steps):
+                    size, spans = total.get(found["_id"], (0, 0))
+                    total[found["_id"]] = size + int(found["bytes"]), spans + int(found["spans"])
+        return total
+
+    async def forget(self, evaluation_id: str) -> Held:
+        """Remove an evaluation and all that is of it; what still comes is not taken. Returns what
+        it took, by user."""
+        freed = await self.held("user", {"evaluation_id": evaluation_id, "user": {"$gt": ""}})
         now = datetime.now(UTC)
         await self.update("deleted", [({"_id": evaluation_id}, {"$set": {"at": now}}, True)])
         with mapped(self.url):
@@ -232,19 +266,18 @@ class Store:
             await self._of("timelines").delete_one({"_id": evaluation_id})
             # Last, so that a deletion that was cut short can be asked for again.
             await self._of("evaluations").delete_one({"_id": evaluation_id})
+        return freed
 
     async def forgotten(self, evaluation_ids: Iterable[str]) -> set[str]:
         """Which of these have been deleted."""
         where = {"_id": {"$in": list(set(evaluation_ids))}}
         return {document["_id"] for document in await self.find("deleted", where)}
 
-    async def expire(self, before_ns: int) -> int:
-        """Forget evaluations older than this; how many there were."""
+    async def expired(self, before_ns: int) -> list[str]:
+        """Evaluations older than this, so many as may be forgotten at once."""
         where = {"at_ns": {"$lt": before_ns}}
         old = await self.find("evaluations", where, limit=1_000, fields=["_id"])
-        for document in old:
-            await self.forget(document["_id"])
-        return len(old)
+        return [document["_id"] for document in old]
 
 
 @contextmanager

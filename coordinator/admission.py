@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from bus.caller_trace import ADDRESS, TRACEPARENT, read_traceparent, traces_url
@@ -53,6 +53,8 @@ class Plan:
     choices: list[Choice]
     inputs: list[Input]
     dataset: DatasetManifest | None = None
+    objects: dict[str, int] = field(default_factory=dict)
+    """What of its inputs lies in the bus's object store, and its bytes."""
 
     @property
     def choice(self) -> Choice:

@@ -77,13 +77,21 @@ class Attempts:
             model_version=plan.manifest.version,
             jobs=[jobs.placed(one.job) for one in written],
             accepted_ns=now_ns,
+            objects=plan.objects,
         )
+        self._board.inputs.took(record)
         try:
             await self._board.create_evaluation(record)
             published = await asyncio.gather(*map(self.create_job, written))
         except StaleError:
             # The same request came twice at once: the other one's answer is the answer.
-            return await self._board.evaluation(request.evaluation_id) or record, None
+            there = await self._board.evaluation(request.evaluation_id) or record
+            if there.state != "running":
+                self._board.inputs.ended(request.evaluation_id)
+            return there, None
+        except BusError:
+            self._board.inputs.ended(request.evaluation_id)
+            raise
         finally:
             for one in written:
                 self._board.forget(one.job.job_id)

@@ -17,6 +17,7 @@ from bus.buckets import Bucket, Watch
 from bus.connection import Bus
 from bus.errors import BusError, StaleError
 from bus.messages import EvaluationRecord, JobRecord, Message
+from coordinator.holdings import InputsHeld
 from coordinator.jobs import OPEN, IllegalMoveError
 from coordinator.turns import Used, cost_s
 
@@ -49,6 +50,7 @@ class Board:
         self.held: dict[str, set[str]] = {}
         """By node: the jobs that wait here, with the coordinators, for their turn on it."""
         self.of_user: Counter[str] = Counter()
+        self.inputs = InputsHeld()
         self._used, self._begun_s = Used(), defaultdict[str, float](float)
         self._intended: dict[str, JobRecord] = {}
         self._ended: dict[str, str] = {}
@@ -145,8 +147,10 @@ class Board:
             return
         if isinstance(message, EvaluationRecord) and message.state == "running":
             self.evaluations[key] = Seen(message, revision, time.monotonic())
+            self.inputs.took(message)
         else:
             self.evaluations.pop(key, None)
+            self.inputs.ended(key)
 
     # ---------------------------------------------------------------- reading and writing
 

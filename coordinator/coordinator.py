@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from bus import subjects
@@ -17,6 +17,7 @@ from bus.connection import Bus, Handler
 from bus.consumer import Consumer, Received
 from bus.errors import BusError
 from bus.groups import Groups
+from bus.holding import USER_BYTES, USER_SPANS, read_most
 from bus.messages import (
     LEVELS,
     Cancel,
@@ -51,6 +52,7 @@ from coordinator.answers import Answers
 from coordinator.attempts import AHEAD, Attempts, accepted
 from coordinator.board import Board
 from coordinator.dataset_shelf import DatasetShelf
+from coordinator.holdings import Stored
 from coordinator.opening import open_model
 from coordinator.queue import Bounds
 from coordinator.ran import Ran
@@ -69,6 +71,8 @@ ACK_WAIT_S = 10.0
 """After so long, what a coordinator that died had in its hands is given to another."""
 MARK_S = 0.5
 """Shorter than a sweep lets a job settle, which publishes again what bears no mark."""
+NOT_KNOWN = ("unknown_model", "unknown_dataset", "unmet_version")
+"""Refusals that are given only when everything that was published is known here."""
 APPLICATION = LEVELS.index("application")
 DESCRIBED_S = 1.0
 """However many ask, the whole system is asked once in so long."""
@@ -81,7 +85,8 @@ class Settings:
 
     home: the data folder, whose lists of libraries' models win over the shipped ones. groups: a
     file of who is in which group (bus/groups.py), for private models. queue_limit,
-    user_limit: how many jobs may be there that have not ended, of all and of one user. shares: how
+    user_limit: how many jobs may be there that have not ended, of all and of one user. user_bytes,
+    user_spans: what one user's inputs and stored evaluations may take; 0: no limit. shares: how
     much more one user may have than another (`ann=2,ben=0.5`; 1). ahead: how many jobs a node is
     given for each of its slots; the others wait with the coordinators.
     """
@@ -91,6 +96,8 @@ class Settings:
     groups: str = ""
     queue_limit: int = 10_000
     user_limit: int = 1_000
+    user_bytes: str = USER_BYTES
+    user_spans: int = USER_SPANS
     shares: str = ""
     ahead: int = AHEAD
 
@@ -115,6 +122,7 @@ class Coordinator(Service):
         known = self._catalog, self._datasets.known
         self._sweep = Sweep(self._attempts, self._board, self._registry, known)
         self._bounds = Bounds(self._settings.queue_limit, self._settings.user_limit)
+        self._stored = Stored(read_most(self._settings.user_bytes, self._settings.user_spans))
         self._shares = read_shares(self._settings.shares)
         self._answers = Answers(self._registry, self._board, self._ran, *known, shares=self._shares)
         self._releasing = Releasing(self._attempts, self._board, self._registry, self._shares)
@@ -136,6 +144,7 @@ class Coordinator(Service):
         await self._shelf.start(self._bus)
         await self._datasets.start(self._bus)
         await self._board.start(self._bus)
+        await self._stored.start(self._bus)
         await self._ran.start(self._bus)
         for name, seen in (
             (subjects.NODES_BUCKET, self._saw_node),
@@ -149,11 +158,11 @@ class Coordinator(Service):
                 subjects.EVALUATE: self._evaluate,
                 subjects.CANCEL: self._cancel,
                 subjects.TOLD: self._told,
-                subjects.FITS: _answering(Fits, self._answers.fits),
+                subjects.FITS: self._up_to_date(Fits, self._answers.fits),
                 subjects.NODES: _answering(ListNodes, self._answers.nodes),
                 subjects.QUEUE: _answering(ListQueue, self._answers.queue),
-                subjects.MODELS: _answering(ListModels, self._answers.models),
-                subjects.DATASETS: _answering(ListDatasets, self._answers.datasets),
+                subjects.MODELS: self._up_to_date(ListModels, self._answers.models),
+                subjects.DATASETS: self._up_to_date(ListDatasets, self._answers.datasets),
                 subjects.PUBLISH: self._publish,
                 subjects.UNPUBLISH: self._unpublish,
                 subjects.OPEN: self._open,
@@ -190,6 +199,7 @@ class Coordinator(Service):
         for watch in self._watches:
             await watch.stop()
         await self._board.stop()
+        await self._stored.stop()
         await self._ran.stop()
         await self._shelf.stop()
         await self._datasets.stop()
@@ -273,11 +283,14 @@ class Coordinator(Service):
             return _not("Evaluate", request)
         began_ns = time.time_ns()
         self.counters["requests"] += 1
-        plan: Plan | Refused = admit(
-            request, self._catalog, self._registry, self._attempts.outlooks, self._datasets.known
-        )
+        plan = self._admitted(request)
+        if isinstance(plan, Refused) and plan.kind in NOT_KNOWN:
+            await self._catch_up()
+            plan = self._admitted(request)
         if isinstance(plan, Plan):
             plan = self._bounds.refuse(request, len(plan.choices), self._board) or plan
+        if isinstance(plan, Plan):
+            plan = await self._weighed(request, plan)
         if isinstance(plan, Refused):
             # What was accepted stays accepted, even if nothing would fit it now.
             known = None
@@ -291,6 +304,29 @@ class Coordinator(Service):
         if published is not None:
             self._later(self._after_placing(record, published, (began_ns, time.time_ns())))
         return accepted(record)
+
+    def _admitted(self, request: Evaluate) -> Plan | Refused:
+        outlooks = self._attempts.outlooks
+        return admit(request, self._catalog, self._registry, outlooks, self._datasets.known)
+
+    async def _catch_up(self) -> None:
+        """Know what was published before now, whichever coordinator said that it was done."""
+        await asyncio.gather(self._shelf.caught_up(), self._datasets.caught_up())
+
+    def _up_to_date(self, kind: type[Q], answer: Callable[[Q], Message]) -> Handler:
+        """Answers from what is known once everything that was published is."""
+        at_hand = _answering(kind, answer)
+
+        async def answered(request: Message) -> Message:
+            await self._catch_up()
+            return await at_hand(request)
+
+        return answered
+
+    async def _weighed(self, request: Evaluate, plan: Plan) -> Plan | Refused:
+        """A plan with the sizes of its inputs, or why its user may hold no more."""
+        plan = replace(plan, objects=await self._stored.objects(request.inputs))
+        return self._stored.refuse(request, plan.objects, self._board.inputs) or plan
 
     async def _after_placing(
         self, record: EvaluationRecord, published: list[str], times_ns: tuple[int, int]
@@ -383,8 +419,12 @@ class Coordinator(Service):
         if not isinstance(request, Open):
             return _not("Open", request)
         self.counters["opens"] += 1
-        outlooks = self._attempts.outlooks
-        return await open_model(request, self._bus, self._catalog, self._registry, outlooks)
+        known = self._bus, self._catalog, self._registry, self._attempts.outlooks
+        opened = await open_model(request, *known)
+        if isinstance(opened, Refused) and opened.kind in NOT_KNOWN:
+            await self._catch_up()
+            opened = await open_model(request, *known)
+        return opened
 
 
 def _answering(kind: type[Q], answer: Callable[[Q], Message]) -> Handler:

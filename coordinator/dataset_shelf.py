@@ -43,6 +43,10 @@ class DatasetShelf:
         """Follow no more."""
         await self._published.stop()
 
+    async def caught_up(self) -> None:
+        """Know everything that was published before now."""
+        await self._published.caught_up()
+
     async def publish(self, request: Publish) -> Done | Refused:
         """Make a dataset known."""
         assert request.dataset is not None
@@ -73,6 +77,7 @@ class DatasetShelf:
 
     async def unpublish(self, request: Unpublish) -> Done | Refused:
         """Let a dataset be known no more."""
+        await self.caught_up()
         try:
             version = normalise(request.version)
             known = self.known.versions(request.name, request.user)

@@ -6,6 +6,7 @@ the next coordinator starts.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -19,6 +20,8 @@ from bus.messages import Message
 log = logging.getLogger(__name__)
 
 TRIES = 20
+BEHIND_S = 2.0
+"""How long an answer waits for what was published before it was asked."""
 CHANGED = (
     "is published with another content, and results are compared by version: raise the version, "
     "or unpublish it first"
@@ -69,6 +72,16 @@ class Published(Generic[M]):
         """Follow no more."""
         if self._watch is not None:
             await self._watch.stop()
+
+    async def caught_up(self) -> None:
+        """Know everything that was published before now: also what another coordinator has said,
+        a moment ago, to be done."""
+        assert self._watch is not None
+        last = await self._bucket.last()
+        try:
+            await asyncio.wait_for(self._watch.until(last), BEHIND_S)
+        except TimeoutError:
+            log.warning("behind", extra={"bucket": self._name, "revision": last})
 
     async def move(self, key: str, change: Callable[[M | None], list[M] | None]) -> None:
         """Compare-and-set on one key; `change` of what lies there gives what shall, or None."""

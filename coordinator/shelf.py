@@ -45,6 +45,10 @@ class Shelf:
         """Follow no more."""
         await self._published.stop()
 
+    async def caught_up(self) -> None:
+        """Know everything that was published before now."""
+        await self._published.caught_up()
+
     # ---------------------------------------------------------------- what is asked
 
     async def publish(self, request: Publish) -> Done | Refused:
@@ -57,6 +61,7 @@ class Shelf:
         manifest = replace(manifest, owner=manifest.owner or request.user)
         if manifest.owner != request.user:
             return Refused(kind="manifest", text=not_yours(manifest.owner, request.user))
+        await self.caught_up()  # for the key: names that differ in case alone are one name
         title = f"{manifest.name} {manifest.version} for {manifest.framework.name}"
         answers: list[Done | Refused] = []
 
@@ -79,6 +84,7 @@ class Shelf:
 
     async def unpublish(self, request: Unpublish) -> Done | Refused:
         """Let a manifest be known no more."""
+        await self.caught_up()
         found = self._meant(request)
         if isinstance(found, Refused):
             return found

@@ -11,11 +11,17 @@ import msgspec
 from rich.markup import escape
 
 from analysis.accuracy import Accuracy
-from analysis.classification import Classification, worst_confusions
+from analysis.classification import (
+    Classification,
+    Confused,
+    WrongItem,
+    worst_confusions,
+)
 from analysis.paired import Paired
 from analysis.proportions import Share
 from analysis.summary import Result
 from bus.messages import Message, RunMeasured
+from mlmodelscope.page import Rows
 from mlmodelscope.report import claim_lines, own_command
 from mlmodelscope.tables import Column, console, table
 
@@ -139,6 +145,20 @@ def print_row(row: Accuracy, result: Result, *, every_wrong: bool) -> None:
             )
 
 
+def wrong_parts(row: Accuracy) -> Iterator[Rows]:
+    """What a model got wrong, the first of it, as parts of a page."""
+    if (found := row.classification) is not None:
+        if worst := worst_confusions(found):
+            yield Rows([_mixed_up(cell) for cell in worst], CONFUSED, "Most often mixed up")
+        if found.wrong:
+            title = f"Wrong, {len(found.wrong[:FIRST])} of {len(found.wrong)}"
+            yield Rows([_missed(each) for each in found.wrong[:FIRST]], WRONG, title)
+    if row.text is not None and row.text.wrong:
+        rows = [msgspec.to_builtins(each) for each in row.text.wrong[:FIRST]]
+        title = f"Wrong, {len(rows)} of {len(row.text.wrong)}"
+        yield Rows(rows, [Column(name) for name in ("input", "truth", "said")], title)
+
+
 def one_line(row: Accuracy) -> str:
     """The first figure, for lists."""
     for figure in figures(row):
@@ -161,28 +181,30 @@ def _print_classes(found: Classification, every_wrong: bool) -> None:
         ]
         out.print(table(rows, CLASSES, "\nEach class"))
     if worst := worst_confusions(found):
-        cells = [
-            {
-                "is": cell.truth_label or str(cell.truth),
-                "said to be": cell.said_label or str(cell.said),
-                "items": cell.items,
-            }
-            for cell in worst
-        ]
+        cells = [_mixed_up(cell) for cell in worst]
         out.print(table(cells, CONFUSED, "\nMost often mixed up"))
     if found.wrong:
         shown = found.wrong if every_wrong else found.wrong[:FIRST]
-        rows = [
-            {
-                **msgspec.to_builtins(each),
-                "true": each.truth_label or str(each.truth),
-                "said": each.said_label or str(each.said),
-            }
-            for each in shown
-        ]
+        rows = [_missed(each) for each in shown]
         more = "" if len(shown) == len(found.wrong) else " (--wrong shows all)"
         title = f"\nWrong, {len(shown)} of {len(found.wrong)}{more}"
         out.print(table(rows, WRONG, title))
+
+
+def _mixed_up(cell: Confused) -> dict[str, Any]:
+    return {
+        "is": cell.truth_label or str(cell.truth),
+        "said to be": cell.said_label or str(cell.said),
+        "items": cell.items,
+    }
+
+
+def _missed(each: WrongItem) -> dict[str, Any]:
+    return {
+        **msgspec.to_builtins(each),
+        "true": each.truth_label or str(each.truth),
+        "said": each.said_label or str(each.said),
+    }
 
 
 def figure_cells(figure: Figure) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from analysis.baseline import BaselineRow, Point, against_history
 from analysis.comparability import ALIASES, Gate, gate
-from analysis.comparison import Wanted, shallowest, title
+from analysis.comparison import Wanted, ended, shallowest, title
 from analysis.latency import percentile
 from bus.errors import InputError
 from bus.messages import HistoryRow, JobStarted, Message
@@ -54,7 +54,7 @@ async def judge(client: Client, name: str, against: Against, wanted: Wanted, out
         task = progress.add_task("fetching the history", total=None)
         async with client:
             new_id, new, _ = await client.stored(name)
-            rows = await _history(client, against, _started(new, name), wanted.across)
+            rows = await _history(client, against, ended(new), wanted.across)
             progress.update(task, total=len(rows))
             history: list[Facts] = []
             for row in rows:
@@ -73,13 +73,6 @@ async def judge(client: Client, name: str, against: Against, wanted: Wanted, out
     return WORSE if any(row.verdict == "slower" for row in judged) else OK
 
 
-def _started(facts: Facts, name: str) -> JobStarted:
-    found = next((f for f in facts if isinstance(f, JobStarted)), None)
-    if found is None:
-        raise InputError(f"evaluation {name}: nothing ran in it; name one that finished")
-    return found
-
-
 async def _history(
     client: Client, against: Against, new: JobStarted, across: str
 ) -> list[HistoryRow]:
@@ -92,7 +85,9 @@ async def _history(
     new_id, upto_ns, model = new.evaluation_id, None, baseline
     if ID.fullmatch(baseline):
         _, facts, _ = await client.stored(baseline)
-        started = _started(facts, baseline)
+        started = next((f for f in facts if isinstance(f, JobStarted)), None)
+        if started is None:
+            raise InputError(f"--baseline {baseline}: nothing ran in it; name one that finished")
         model, upto_ns = started.model, started.at_ns
     like = {} if across == "framework" else {"framework": new.framework}
     like |= {} if ALIASES.get(across, across) == "system" else {"node": new.node_id}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ VALID = timedelta(days=5 * 365)
 SKEW = timedelta(minutes=5)
 """By how much the clock of whoever reads a certificate may be behind."""
 PEM = serialization.Encoding.PEM
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 
 
 def authority(folder: Path) -> str:
@@ -99,15 +101,24 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
 
 
+def check_hosts(hosts: Sequence[str]) -> None:
+    """InputError for what is neither a name nor an address."""
+    if not hosts:
+        raise InputError("hosts: expected at least one name or address of the bus")
+    for host in hosts:
+        _host(host)
+
+
 def _host(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(host)
-    except ValueError as exc:
-        raise InputError(f"host {host!r}: expected a name or an address ({exc})") from exc
+    if len(host) > 253 or not all(
+        _LABEL.fullmatch(part) for part in host.removeprefix("*.").split(".")
+    ):
+        raise InputError(f"host {host!r}: expected a name such as bus.example.org, or an address")
+    return x509.DNSName(host)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

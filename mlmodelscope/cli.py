@@ -201,7 +201,8 @@ def evaluate(
         if grid.one and grid.wish.on.spread != 1:
             if timeline is not None:
                 raise InputError("--timeline: one node is expected; use `mlmodelscope timeline`")
-            return await spread.evaluate(client, grid.wish, kind, output)
+            logs = load.mlperf_logs
+            return await spread.evaluate(client, grid.wish, kind, output, logs)
         if grid.one:
             files = evaluating.Files(timeline, load.mlperf_logs)
             return await evaluating.evaluate(client, grid.wish, output, files)
@@ -257,6 +258,7 @@ def delete(evaluation: str, *, where: Where = DEFAULT) -> int:
 
 app.command(fleet.nodes)
 app.command(fleet.queue)
+app.command(fleet.usage)
 app.command(fleet.grid)
 app.command(known.models)
 app.command(known.model)

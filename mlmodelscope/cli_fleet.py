@@ -1,4 +1,4 @@
-"""The commands about many nodes: which there are, what waits for them, and grids over them."""
+"""The commands about many nodes: which there are, what waits and is held, and grids over them."""
 
 from __future__ import annotations
 
@@ -96,6 +96,24 @@ def queue(
     return run(command, where)
 
 
+def usage(*, output: Output = "table", where: Where = DEFAULT) -> int:
+    """Show what your stored evaluations take, how much they may, and which are the largest.
+
+    For example:
+
+        mlmodelscope usage
+
+        mlmodelscope usage --output json
+    """
+
+    async def command(client: Client) -> int:
+        from mlmodelscope import queueing
+
+        return await queueing.usage(client, output)
+
+    return run(command, where)
+
+
 def grid(
     file: Path | None = None,
     *,
@@ -138,7 +156,8 @@ def grid(
     batch_sizes
         Batch sizes, separated by commas.
     nodes
-        Nodes by id, separated by commas; any (the default); or all: each node that fits.
+        Nodes by id, separated by commas; any (the default); all: each node that fits; or a number:
+        so many of them, the first choice first.
     precisions
         float32, float16, bfloat16, int8: those that the framework can.
     dataset

@@ -60,7 +60,8 @@ class Load:
     each_once: Annotated[bool, Parameter(negative="")] = False
     """Accuracy mode: each sample once, shuffled."""
     mlperf_logs: Path | None = None
-    """A folder for the four log files in LoadGen's format."""
+    """A folder for the four log files in LoadGen's format; with --nodes, a folder for each node in
+    it."""
 
 
 NO_LOAD = Load()

@@ -19,6 +19,7 @@ def web(
     port: Annotated[int | None, Parameter(env_var="MLMS_WEB_PORT")] = None,
     host: Annotated[str | None, Parameter(env_var="MLMS_WEB_HOST")] = None,
     tokens: Annotated[Path | None, Parameter(env_var="MLMS_WEB_TOKENS")] = None,
+    make_token: Annotated[bool, Parameter(negative="")] = False,
     where: Where = DEFAULT,
 ) -> int:
     """Serve the pages and the REST interface until Ctrl-C (docs/web.md, docs/rest.md).
@@ -31,6 +32,8 @@ def web(
 
         mlmodelscope web --host 0.0.0.0 --tokens tokens.txt
 
+        mlmodelscope web --host 0.0.0.0 --tokens tokens.txt --make-token
+
     Parameters
     ----------
     port
@@ -41,6 +44,8 @@ def web(
     tokens
         A file of lines `role name token`, readable by you alone: who may look, run, publish,
         administer.
+    make_token
+        Where that file is not there, make it, with one token that may do everything, and print it.
     """
     given = {"port": port, "host": host, "tokens": tokens and str(tokens.expanduser())}
 
@@ -48,6 +53,8 @@ def web(
         from bus.service import until_signalled
         from mlmodelscope import local
 
+        if make_token and tokens and (token := local.first_token(tokens.expanduser())):
+            print(f"the first token (it may do everything; in {tokens}): {token}", flush=True)
         async with client, local.web(client, os.environ, **given) as url:
             print(f"MLModelScope is at {url}\nCtrl-C ends it.", flush=True)
             await until_signalled()

@@ -43,6 +43,7 @@ from bus.messages import (
     Fitting,
     GetEvaluation,
     GetTimeline,
+    GetUsage,
     History,
     HistoryRow,
     ImageDescribed,
@@ -67,8 +68,10 @@ from bus.messages import (
     Refused,
     Scenario,
     SystemDescribed,
+    TensorValue,
     TimelineChunk,
     Unpublish,
+    Usage,
     Wanted,
 )
 from bus.messages import Evaluation as Stored
@@ -82,6 +85,7 @@ from mlmodelscope.importing.profile import Options
 from mlmodelscope.importing.reading import silently
 from mlmodelscope.importing.storing import Imported, import_profile
 from mlmodelscope.inputs import gather_inputs
+from mlmodelscope.large_outputs import fetch_output
 from mlmodelscope.manifest_files import from_file
 from mlmodelscope.request_span import RequestSpan
 from mlmodelscope.warm import WarmModel
@@ -310,6 +314,10 @@ class Client:
         request = ListQueue(evaluation_id=evaluation_id, user=self.user, mine=mine)
         return await self._bus.request(subjects.QUEUE, request, Queue)
 
+    async def usage(self) -> Usage:
+        """What your stored evaluations take, and how much they may."""
+        return await self._bus.request(subjects.USAGE, GetUsage(user=self.user), Usage)
+
     async def _ask_for(self, request: Evaluate) -> Accepted | Refused:
         """The answer of any coordinator: one that dies with a request in its hands gives none.
 
@@ -511,6 +519,10 @@ class Client:
         reply = await self._bus.request(subjects.UNPUBLISH, request, Done, Refused)
         if isinstance(reply, Refused):
             raise refusal(reply)
+
+    async def output(self, tensor: TensorValue) -> bytes:
+        """An output's numbers, little-endian, also where they were too large for a message."""
+        return await fetch_output(self._bus, tensor)
 
     # ---------------------------------------------------------------- made elsewhere
 

@@ -87,7 +87,8 @@ def flat(found: Comparison) -> list[dict[str, Any]]:
             "evaluation_a": found.evaluation_a,
             "evaluation_b": found.evaluation_b,
         }
-        line |= {k: v for k, v in msgspec.to_builtins(row).items() if not isinstance(v, dict)}
+        plain = msgspec.to_builtins(row)
+        line |= {k: v for k, v in plain.items() if k not in ("difference", "ratio", "between_runs")}
         for name in ("difference", "ratio"):
             known: Interval | None = getattr(row, name)
             for part in ("value", "low", "high"):

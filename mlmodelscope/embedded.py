@@ -10,19 +10,23 @@ import asyncio
 import fcntl
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bus.errors import EmbeddedError
+from mlmodelscope.keeping import Kept, keep, nats_unwell
 from mlmodelscope.servers import (
     find_mongod,
     find_nats_server,
+    free_port,
+    restart_mongod,
+    restart_nats_server,
     start_mongod,
     start_nats_server,
     stop,
@@ -229,34 +233,39 @@ def _taken(lock: int) -> bool:
 
 
 def _supervise(folder: Path, users: int) -> None:
-    servers: list[subprocess.Popen[bytes]] = []
+    kept: list[Kept] = []
     try:
         mongo_url = os.environ.get("MLMS_MONGO_URL", "")
-        mongod = None
         if not mongo_url:
             mongod, mongo_url = start_mongod(folder / "mongo")
-            servers.append(mongod)
-        nats_server, bus_url = start_nats_server(folder / "nats")
-        servers.append(nats_server)
+            kept.append(
+                Kept("mongod", mongod, partial(restart_mongod, folder / "mongo", mongo_url))
+            )
+        monitor = f"127.0.0.1:{free_port()}"
+        nats_server, bus_url = start_nats_server(folder / "nats", f"http: {json.dumps(monitor)}\n")
+        again = partial(restart_nats_server, folder / "nats")
+        unwell = partial(nats_unwell, f"http://{monitor}")
+        kept.append(Kept("nats-server", nats_server, again, unwell))
         # The servers come up while this process imports what the services need.
         from bus import loop
         from mlmodelscope import local, logs  # noqa: F401
 
         logs.to_stderr()
         wait_until_open(nats_server, bus_url, folder / "nats" / "nats.log")
-        if mongod is not None:
-            wait_until_open(mongod, mongo_url, folder / "mongo" / "mongod.log")
-        loop.run(_serve(folder, users, bus_url, mongo_url))
+        if len(kept) > 1:
+            wait_until_open(kept[0].process, mongo_url, folder / "mongo" / "mongod.log")
+        loop.run(_serve(folder, users, (bus_url, mongo_url), kept))
     finally:
         (folder / "system.json").unlink(missing_ok=True)
-        for server in reversed(servers):
-            stop(server)
+        for server in reversed(kept):
+            stop(server.process)
 
 
-async def _serve(folder: Path, users: int, bus_url: str, mongo_url: str) -> None:
+async def _serve(folder: Path, users: int, urls: tuple[str, str], kept: list[Kept]) -> None:
     from bus.service import until_signalled
     from mlmodelscope import local
 
+    bus_url, mongo_url = urls
     # Its bus asks nobody who they are.
     env = {name: value for name, value in os.environ.items() if name != "MLMS_CREDENTIALS"}
     running = local.system(bus_url, env, mongo_url=mongo_url, home=str(folder))
@@ -267,8 +276,10 @@ async def _serve(folder: Path, users: int, bus_url: str, mongo_url: str) -> None
         draft = folder / "system.json.new"
         draft.write_text(json.dumps(asdict(system)))
         draft.rename(folder / "system.json")
+        keeping = asyncio.create_task(keep(kept))
         ends = [asyncio.create_task(_alone(users)), asyncio.create_task(until_signalled())]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        keeping.cancel()
         # Whoever comes from now on waits for the lock that we hold, and starts anew.
         (folder / "system.json").unlink(missing_ok=True)
 

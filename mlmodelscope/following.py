@@ -9,7 +9,16 @@ from bus import subjects
 from bus.codec import decode
 from bus.connection import Bus
 from bus.errors import BusError, NotStoredError
-from bus.messages import EvaluationFailed, EvaluationFinished, Fact, Facts, ListFacts, Message
+from bus.messages import (
+    EvaluationFailed,
+    EvaluationFinished,
+    Fact,
+    Facts,
+    ListFacts,
+    ListQueue,
+    Message,
+    Queue,
+)
 from bus.senders import forged
 
 SILENCE_S = 1.0
@@ -98,7 +107,16 @@ class Following:
             for fact in await self._stored(self._id):
                 self._hear(fact)
         except NotStoredError:
-            if not self._known and waited_s > self._patience_s:
+            waited = not self._known and waited_s > self._patience_s
+            if waited and not await self._queued():
                 raise
         except BusError:
             return  # the collector is away: asked again
+
+    async def _queued(self) -> bool:
+        """Whether it waits for a node: then nothing of it is told or stored yet."""
+        try:
+            request = ListQueue(evaluation_id=self._id, user=self._user)
+            return bool((await self._bus.request(subjects.QUEUE, request, Queue)).jobs)
+        except BusError:
+            return False

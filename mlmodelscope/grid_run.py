@@ -23,7 +23,7 @@ from mlmodelscope.client import Client
 from mlmodelscope.evaluating import give_up, progress_bar
 from mlmodelscope.evaluation import Evaluation
 from mlmodelscope.exits import FAILED, OK
-from mlmodelscope.grids import Grid, Wish, wishes
+from mlmodelscope.grids import Grid, Wish, is_count, wishes
 from mlmodelscope.tables import Column, console, ms, print_csv, print_json, table
 
 AT_ONCE = 32
@@ -95,14 +95,14 @@ async def _running(client: Client, grid: Grid, fail_fast: bool) -> Running:
 
 
 async def _places(running: Running) -> dict[str, list[str]]:
-    """For `nodes: all`: which nodes fit each model."""
+    """For `nodes: all`, or a number: which nodes fit each model, the first choice first."""
     grid = running.grid
-    if "all" not in grid.nodes:
+    if not any(map(is_count, grid.nodes)):
         return {}
-    wanted = Wanted(device="", requires=grid.requires)
+    wanted = Wanted(device="", requires=grid.requires, prefer=grid.prefer)
     found = {}
     for name, model in running.models.items():
-        found[name] = sorted((await running.client.fits(model, wanted)).nodes)
+        found[name] = (await running.client.fits(model, wanted)).nodes
     return found
 
 

@@ -28,8 +28,8 @@ AXES = ("models", "frameworks", "batch_sizes", "nodes", "environments", "devices
 class Grid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a grid's file says: the axes, then what all cells have in common.
 
-    nodes: ids, `any`, or `all` (each node that fits). dataset: measure accuracy on it, in place of
-    inputs and runs.
+    nodes: ids, `any`, `all` (each node that fits) or a number (so many of them). dataset: measure
+    accuracy on it, in place of inputs and runs.
     """
 
     name: str = ""
@@ -125,7 +125,8 @@ def checked(grid: Grid, source: str) -> Grid:
 
 
 def wishes(grid: Grid, places: dict[str, list[str]]) -> list[Wish]:
-    """Every cell, in the order of the axes. places: for `all`, the nodes that fit each model."""
+    """Every cell, in the order of the axes. places: for `all` and for numbers, the nodes that fit
+    each model, the first choice first."""
     return list(_each(grid, places))
 
 
@@ -136,10 +137,26 @@ def _each(grid: Grid, places: dict[str, list[str]]) -> Iterator[Wish]:
         nodes = [
             node
             for named in dict.fromkeys(grid.nodes)
-            for node in (places.get(model, []) if named == "all" else [named])
+            for node in _nodes(named, model, places.get(model, []))
         ]
         for node, *values in itertools.product(dict.fromkeys(nodes), *axes):
             yield _wish(grid, model, node, dict(zip(other, values, strict=True)))
+
+
+def is_count(named: str) -> bool:
+    """Whether a node is meant by how many: `all`, or a number."""
+    return named == "all" or named.isdecimal()
+
+
+def _nodes(named: str, model: str, fitting: list[str]) -> list[str]:
+    """The nodes that one word of the axis means."""
+    if not is_count(named):
+        return [named]
+    if named == "all":
+        return sorted(fitting)
+    if not 1 <= int(named) <= len(fitting):
+        raise InputError(f"nodes: {named} are wanted for {model}, and {len(fitting)} fit")
+    return fitting[: int(named)]
 
 
 def _wish(grid: Grid, model: str, node: str, at: dict[str, Any]) -> Wish:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from bus.errors import InputError
@@ -72,6 +73,11 @@ def read_offsets(path: Path) -> list[int]:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(f"--replay {path}: {exc}; expected a text file of offsets") from exc
+    return offsets_in(lines, str(path))
+
+
+def offsets_in(lines: Sequence[str], where: str) -> list[int]:
+    """Offsets in seconds, one a line, as ns from the first; where: the name of the text."""
     found: list[int] = []
     for number, line in enumerate(lines, 1):
         if not (text := line.split("#")[0].strip()):
@@ -81,11 +87,13 @@ def read_offsets(path: Path) -> list[int]:
         except ValueError:
             seconds = math.nan
         if not (math.isfinite(seconds) and seconds >= 0):
-            raise InputError(f"{path}:{number}: {text[:40]!r}; expected seconds from 0 on")
+            raise InputError(f"{where}:{number}: {text[:40]!r}; expected seconds from 0 on")
         due_ns = round(seconds * NS)
         if found and due_ns < found[-1]:
-            raise InputError(f"{path}:{number}: {text} is before the line above; expected in order")
+            raise InputError(
+                f"{where}:{number}: {text} is before the line above; expected in order"
+            )
         found.append(due_ns)
     if not found:
-        raise InputError(f"--replay {path}: no offsets there; expected one a line, in seconds")
+        raise InputError(f"{where}: no offsets there; expected one a line, in seconds")
     return [due_ns - found[0] for due_ns in found]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bus import connection, service
@@ -85,3 +86,10 @@ async def web(client: Client, env: Mapping[str, str], **given: Any) -> AsyncIter
     named = {f"MLMS_{name}": value for name, value in own.items()}
     async with app.serving(client, service.settings_from(Settings, named, **given)) as url:
         yield url
+
+
+def first_token(path: Path) -> str:
+    """A first token of the web, in a file that was not there; empty where it was."""
+    from web.first_token import make_first_token
+
+    return make_first_token(path)

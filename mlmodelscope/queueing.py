@@ -1,4 +1,4 @@
-"""The commands that answer before anything runs: which nodes fit, and what waits for them."""
+"""The commands that answer before anything runs: which nodes fit, what waits, what is held."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from bus.messages import Fitting, Misfit, Wanted
+from bus.sizes import size_text
 from mlmodelscope.client import Client
 from mlmodelscope.exits import NOTHING_FITS, OK
 from mlmodelscope.tables import Column, ago, console, misfits_table, print_csv, print_json, table
@@ -113,4 +114,34 @@ async def queue(client: Client, evaluation: str, mine: bool, output: str) -> int
     else:
         what = f"no job of an evaluation {evaluation!r} runs or waits (its whole id is expected)"
         console().print(what if evaluation else "nothing runs and nothing waits")
+    return OK
+
+
+async def usage(client: Client, output: str) -> int:
+    """What one's stored evaluations take, of how much."""
+    async with client:
+        found = await client.usage()
+    if output == "json":
+        print_json(found)
+        return OK
+    rows = [
+        {"evaluation": one.evaluation_id, "bytes": one.bytes, "spans": one.spans}
+        for one in found.largest
+    ]
+    if output == "csv":
+        print_csv(rows)
+        return OK
+    out = console()
+    held, spans = size_text(found.bytes), f"{found.spans:,} spans"
+    most = f" of {size_text(found.most_bytes)}" if found.most_bytes else ""
+    most_spans = f" of {found.most_spans:,}" if found.most_spans else ""
+    out.print(f"{found.user}'s evaluations take {held}{most}, {spans}{most_spans}")
+    if rows:
+        columns = [
+            Column("evaluation", show=lambda evaluation_id: evaluation_id[:8]),
+            Column("takes", "bytes", size_text, right=True),
+            Column("spans", show=lambda count: f"{count:,}", right=True),
+        ]
+        out.print(table(rows, columns))
+        out.print("the largest; mlmodelscope delete ID makes room")
     return OK

@@ -51,8 +51,8 @@ def page_of(compared: Compared) -> Page:
     page.add("What was compared", [*_overview(compared.sides, names)])
     page.add("Latency and throughput", [*_plots(compared.sides, names)])
     for letter, found, pairs in zip(LETTERS[1:], compared.found, compared.layers, strict=False):
-        page.add(f"{letter} against A", [*_verdict(found, letter)])
-        page.add(f"Layers of A and {letter}", [*_layers(pairs, letter)])
+        page.add(f"{letter} against A", [*verdict_of(found, letter)])
+        page.add(f"Layers of A and {letter}", [*layers_of(pairs, letter)])
     page.add("Settings and circumstances", [*_settings(compared.sides)])
     page.add("Completeness", [*_completeness(compared.sides, names)])
     page.add("Measure it again", [*_again(compared, names)])
@@ -75,11 +75,11 @@ def names_of(sides: Sequence[Reported]) -> list[str]:
     shown = sorted({*telling, *([3] if same_twice else [])})
     return [
         f"{letter} · {' · '.join(part[at] for at in shown)}"
-        for letter, part in zip(_letters(len(parts)), parts, strict=True)
+        for letter, part in zip(letters_of(len(parts)), parts, strict=True)
     ]
 
 
-def _letters(many: int) -> list[str]:
+def letters_of(many: int) -> list[str]:
     """A to Z, then numbers."""
     numbers = count(27)
     return [LETTERS[at] if at < 26 else f"#{next(numbers)}" for at in range(many)]
@@ -136,7 +136,8 @@ def _plots(sides: Sequence[Reported], names: Sequence[str]) -> Iterator[Part]:
     yield Words("bars: 95 % intervals of the medians; the axis of latency is logarithmic", "note")
 
 
-def _verdict(found: Comparison, letter: str) -> Iterator[Part]:
+def verdict_of(found: Comparison, letter: str) -> Iterator[Part]:
+    """What may be said of one held against A, the figures, and everything that differs."""
     refused = not found.gate.comparable
     for place, line in enumerate(comparison_report.headline(found)):
         kind = ("warning" if refused else "lead") if place == 0 else "note"
@@ -173,7 +174,8 @@ def _columns(columns: Sequence[Column], letter: str) -> list[Column]:
 HELD = ("B", "B − A", "B / A", "B ms", "B − A ms")
 
 
-def _layers(pairs: Sequence[LayerPair], letter: str) -> Iterator[Part]:
+def layers_of(pairs: Sequence[LayerPair], letter: str) -> Iterator[Part]:
+    """Layers that correspond, as a plot, and those that differ most as a table."""
     if not pairs:
         return
     from mlmodelscope import plots_comparison
@@ -192,7 +194,7 @@ def _layers(pairs: Sequence[LayerPair], letter: str) -> Iterator[Part]:
 
 def _settings(sides: Sequence[Reported]) -> Iterator[Part]:
     """Every fact of each; what differs stands out."""
-    letters = _letters(len(sides))
+    letters = letters_of(len(sides))
     told: list[Mapping[str, Any]] = [
         {fact.name: fact for fact in facts_of_setting(side.facts)} for side in sides
     ]

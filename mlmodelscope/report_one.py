@@ -61,7 +61,7 @@ def page_of(stored: Reported) -> Page:
     judged = accuracy(stored.facts)
     page.add("Summary", [*_warnings(result), Cards([*_cards(stored, judged)])])
     page.add("How fast it is", [*_speed(stored)])
-    page.add("How right it is", [part for row in judged for part in _judged(row)])
+    page.add("How right it is", [part for row in judged for part in judged_of(row)])
     if not result.dataset:
         page.add("What it says", [*_said(result)])
     page.add("Where the time goes, and what limits it", [*_why(stored)])
@@ -161,24 +161,31 @@ def _speed(stored: Reported) -> Iterator[Part]:
         for line in merged(plain(line) for line in report.latency_notes(result)):
             yield Words(line, "note")
     yield from _drawn(stored, "A1", needed=len(result.latency) > 1)
-    if result.scenarios:
-        rows = [
-            {"load": row.scenario, "batch": row.batch_size, "queries": row.queries}
-            | {"result": load_report.figure(row), "verdict": "VALID" if row.valid else "INVALID"}
-            for row in result.scenarios
-        ]
-        names = ("load", "batch", "queries", "result", "verdict")
-        yield Rows(rows, [Column(name) for name in names], "Under load")
-        for row in result.scenarios:
-            for one in row.conditions:
-                if not one.met:
-                    yield Words(f"{one.name}: {one.found}, expected {one.expected}", "warning")
+    yield from under_load(result)
     for line in (*report.claim_lines(result.claims), *report.cost_lines(result)):
         if not line.startswith(ELSEWHERE):
             yield Words(plain(line), "note")
 
 
-def _judged(row: Accuracy) -> Iterator[Part]:
+def under_load(result: Result) -> Iterator[Part]:
+    """Each load that was asked for: its figure, whether it is valid, and every condition unmet."""
+    if not result.scenarios:
+        return
+    rows = [
+        {"load": row.scenario, "batch": row.batch_size, "queries": row.queries}
+        | {"result": load_report.figure(row), "verdict": "VALID" if row.valid else "INVALID"}
+        for row in result.scenarios
+    ]
+    names = ("load", "batch", "queries", "result", "verdict")
+    yield Rows(rows, [Column(name) for name in names], "Under load")
+    for row in result.scenarios:
+        for one in row.conditions:
+            if not one.met:
+                yield Words(f"{one.name}: {one.found}, expected {one.expected}", "warning")
+
+
+def judged_of(row: Accuracy) -> Iterator[Part]:
+    """How right one job is on its dataset: every figure, and each class where they are few."""
     cells = [accuracy_report.figure_cells(figure) for figure in accuracy_report.figures(row)]
     title = f"{row.dataset} {row.dataset_version}: {row.items} items"
     if cells:

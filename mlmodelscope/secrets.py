@@ -17,9 +17,13 @@ from bus.permissions import server_users
 from bus.senders import RESERVED
 
 SERVICE = "services"
-NATS_CONFIG = """\
+USERS = """\
 # Made by `mlmodelscope secrets`: who may connect, and what each may say and hear.
-# Begin with it, or `include` it in a configuration of your own:  nats-server -c nats-secure.conf
+# `include` it in a configuration of your own, beside a `tls` block with server.pem and server.key.
+
+{users}"""
+NATS_CONFIG = """\
+# Made by `mlmodelscope secrets`. Begin with it:  nats-server -c nats-secure.conf
 
 port: {port}
 max_payload: 8MB
@@ -28,7 +32,9 @@ tls {{
   cert_file: {certificate}
   key_file: {key}
 }}
-{users}"""
+
+include ./users.conf
+"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,16 @@ def make_secrets(folder: Path, plan: Plan) -> list[Path]:
     for name, role in users:
         Identity(user=name, role=role)  # refuses a bad name before anything is written
     certificates = _certificates()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    certificates.check_hosts(plan.hosts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return _written(folder, plan, certificates)
+    except OSError as exc:
+        raise InputError(f"{exc.filename or folder}: {exc.strerror}; expected a folder") from exc
+
+
+def _written(folder: Path, plan: Plan, certificates: ModuleType) -> list[Path]:
+    users = plan.users()
     authority = certificates.authority(folder)
     made = [folder / "ca.pem", *certificates.server_certificate(folder, plan.hosts)]
     listed = []
@@ -78,8 +93,10 @@ def make_secrets(folder: Path, plan: Plan) -> list[Path]:
     paths = {
         name: msgspec.json.encode(str(path.resolve())).decode() for name, path in quoted.items()
     }
-    config.write_text(NATS_CONFIG.format(port=plan.port, users=server_users(listed), **paths))
-    return [*made, config]
+    users_file = folder / "users.conf"
+    users_file.write_text(USERS.format(users=server_users(listed)))
+    config.write_text(NATS_CONFIG.format(port=plan.port, **paths))
+    return [*made, users_file, config]
 
 
 def _others(folder: Path, named: set[str]) -> list[tuple[str, Role]]:

@@ -24,8 +24,11 @@ host: 127.0.0.1
 port: {port}
 server_name: embedded
 max_payload: 8MB
-jetstream {{ store_dir: {folder}, max_memory_store: 256MB }}
+jetstream {{ store_dir: {folder}, max_memory_store: 256MB, max_file_store: {most} }}
 """
+LEAST_STORE_BYTES = 4 << 30
+"""More than the streams reserve. nats-server's own default is 3/4 of what is free when it starts:
+started anew on a full disk it would store nothing, also when there is room again."""
 MONGO_ARGUMENTS = (
     "--bind_ip=127.0.0.1",
     "--nounixsocket",
@@ -81,7 +84,8 @@ def start_nats_server(folder: Path, extra: str = "") -> tuple[subprocess.Popen[b
     port = free_port()
     config = folder / "nats.conf"
     store = json.dumps(str(folder / "data"))
-    config.write_text(NATS_CONFIG.format(port=port, folder=store) + extra)
+    most = max(LEAST_STORE_BYTES, shutil.disk_usage(folder).free * 3 // 4)
+    config.write_text(NATS_CONFIG.format(port=port, folder=store, most=most) + extra)
     return restart_nats_server(folder), f"nats://127.0.0.1:{port}"
 
 
@@ -93,11 +97,17 @@ def restart_nats_server(folder: Path) -> subprocess.Popen[bytes]:
 
 def start_mongod(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start a mongod with its data in `folder`; the process and its URL."""
+    url = f"mongodb://127.0.0.1:{free_port()}"
+    return restart_mongod(folder, url), url
+
+
+def restart_mongod(folder: Path, url: str) -> subprocess.Popen[bytes]:
+    """Start the mongod of `folder` where `url` says that it was."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = url.rpartition(":")[2]
     command = [str(find_mongod()), f"--dbpath={data}", f"--port={port}", *MONGO_ARGUMENTS]
-    return _start(command, folder / "mongod.log"), f"mongodb://127.0.0.1:{port}"
+    return _start(command, folder / "mongod.log")
 
 
 def wait_until_open(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -87,10 +87,11 @@ def print_csv(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as CSV with a header; lists and maps inside a cell as JSON."""
+    """Rows as CSV with a header; lists and maps in a cell as JSON; what a row lacks is empty."""
     out = StringIO()
     if rows:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        fields = dict.fromkeys(key for row in rows for key in row)
+        writer = csv.DictWriter(out, list(fields), lineterminator="\n")
         writer.writeheader()
         for row in rows:
             writer.writerow({key: _cell(value) for key, value in row.items()})

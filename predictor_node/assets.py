@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from bus import subjects
 from bus.connection import Bus
-from bus.errors import AssetError, InputError
+from bus.errors import AssetError
 from predictor_node.archives import Room, unpack
 from predictor_node.cache import Cache, Lease, remove
 from predictor_node.checksums import file_sum, read_checksum, verify
@@ -30,7 +30,6 @@ EXPECTED = (
 )
 Make = Callable[[Path], Awaitable[None]]
 """Fills a folder that is not there yet."""
-_UNITS = {"": 1, "B": 1, **{f"{letter}iB": 1 << 10 * n for n, letter in enumerate("KMGT", 1)}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,16 +253,3 @@ class AssetsInUse:
 
 def _is_laid(source: Path, place: Path) -> bool:
     return place.exists() and place.samefile(source)
-
-
-def read_size(text: str, what: str) -> int:
-    """`10GiB`, `512 MiB` or `1000000` as bytes; InputError names the setting."""
-    number = text.strip().rstrip("KMGTiB").strip()
-    unit = text.strip()[len(number) :].strip()
-    try:
-        size = int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError, OverflowError):
-        size = 0
-    if size <= 0:
-        raise InputError(f"{what} {text!r}: expected a size such as 20GiB, 512MiB or 1000000")
-    return size

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bus.errors import InputError
+from bus.sizes import read_size
 from predictor_node import capabilities
-from predictor_node.assets import read_size
 from predictor_node.launching import Limits
 
 PREFIX = "container."

@@ -32,6 +32,7 @@ class Held:
     worker: Worker
     folder: Path
     used_s: float
+    device: str = "cpu"
     let_go: Callable[[], None] = lambda: None
     """Called when nobody can use it any more: its files may be evicted."""
 

@@ -44,9 +44,10 @@ from bus.messages import (
 )
 from bus.senders import RESERVED
 from bus.service import Service
+from bus.sizes import read_size
 from bus.system import about
 from predictor_node import capabilities
-from predictor_node.assets import Assets, Limits, read_size
+from predictor_node.assets import Assets, Limits
 from predictor_node.built_environments import Builder
 from predictor_node.ceilings import Ceilings
 from predictor_node.conditions import look as look_at_conditions
@@ -145,16 +146,17 @@ class Node(Service):
         self._workers = Workers(self._provision, cache / "assets")
         self._device = asyncio.Lock()
         """Held by whoever measures or predicts: two of them never share the machine unknowingly."""
+        me = capabilities.boot_id(), self.node_id, self.incarnation
+        self._leases = Leases(me, self.counters, lambda: self._stopping)
         self._warm = Warm(
             node_id=self.node_id,
             assets=self._assets,
             workers=self._workers,
             device=self._device,
+            leases=self._leases,
             folder=self._folder / "warm",
             counters=self.counters,
         )
-        me = capabilities.boot_id(), self.node_id, self.incarnation
-        self._leases = Leases(me, self.counters, lambda: self._stopping)
         self._experience = Experience(self.node_id)
         kept = self._folder / "ceilings.json"
         usual = self._environments[DEFAULT]
@@ -260,6 +262,7 @@ class Node(Service):
         self._resending.cancel()
         self._spill.close()
         await self._workers.stop()
+        await self._leases.stop()
         if self._provision.engine is not None:
             self._provision.engine.close()
         try:
@@ -307,7 +310,7 @@ class Node(Service):
         if not isinstance(request, DescribeImage):
             return Undecodable(text=f"expected DescribeImage, got {type(request).__name__}")
         try:
-            async with asyncio.timeout(request.timeout_s), self._device:
+            async with asyncio.timeout(request.timeout_s), self._alone():
                 return await self._provision.describe_image(request.image)
         except TimeoutError:
             text = f"{request.image} could not be looked into within {request.timeout_s:g} s"

@@ -1,7 +1,7 @@
 """The models that clients hold open on this node, in workers of their own, one query at a time.
 
-A measured job's worker is never used here, and nothing here runs while a job is measured: both
-take the same lock.
+A measured job's worker is never used here, and nothing here runs while a job is measured, on this
+node or on another of its machine: all take the same lease, and within the node the same lock.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import asyncio
 import logging
 import math
 import shutil
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from predictor_node.container_settings import none_meant, without
 from predictor_node.execution import WorkerFailed
 from predictor_node.handles import Handles, Held, WarmError
 from predictor_node.launching import Needs, WorkerDied
+from predictor_node.leases import Leases
 from predictor_node.model_files import described, fetch_model
 from predictor_node.predictions import read_predictions
 from predictor_node.process import Environment, Worker
@@ -68,6 +70,14 @@ class Limits:
     answer_s: float = 300.0
 
 
+@dataclass(frozen=True)
+class Turn:
+    """The device is ours: until when its client waits (the loop's clock), how long we waited."""
+
+    deadline_s: float
+    waited_ns: int
+
+
 @dataclass(kw_only=True)
 class Warm:
     """Answers OpenHere, Predict and Close; `device` is held by whoever measures or predicts."""
@@ -77,6 +87,7 @@ class Warm:
     workers: Workers
     """Of measured jobs: theirs are never used here, and their environments are."""
     device: asyncio.Lock
+    leases: Leases
     folder: Path
     counters: Counter[str]
     limits: Limits = Limits()
@@ -136,8 +147,9 @@ class Warm:
         if not isinstance(request, OpenHere):
             return _not("OpenHere", request)
         try:
-            async with self._turn(request.timeout_s) as deadline_s:
-                opened = await self._open(request, deadline_s)
+            device = str(request.settings.get("device", "cpu"))
+            async with self._turn(request.timeout_s, device) as turn:
+                opened = await self._open(request, turn.deadline_s)
         except MLModelScopeError as exc:
             self.counters["failed_opens"] += 1
             return Refused(kind=exc.kind, text=f"node {self.node_id}: {exc}")
@@ -149,9 +161,9 @@ class Warm:
         if not isinstance(request, Predict):
             return _not("Predict", request)
         try:
-            self._handles.known(request.handle)  # a wrong handle need not wait to be told so
-            async with self._turn(request.timeout_s) as deadline_s:
-                predicted = await self._predict(request, deadline_s)
+            held = self._handles.known(request.handle)  # a wrong handle need not wait to be told
+            async with self._turn(request.timeout_s, held.device) as turn:
+                predicted = await self._predict(request, turn)
         except MLModelScopeError as exc:
             self.counters["failed_predicts"] += 1
             return PredictFailed(kind=exc.kind, text=str(exc))
@@ -173,24 +185,23 @@ class Warm:
     # ---------------------------------------------------------------- in turn
 
     @asynccontextmanager
-    async def _turn(self, timeout_s: float) -> AsyncIterator[float]:
-        """The device to ourselves; gives the end of timeout_s on the loop's clock."""
+    async def _turn(self, timeout_s: float, device: str) -> AsyncIterator[Turn]:
+        """The device to ourselves, of all nodes of this machine."""
         if not (math.isfinite(timeout_s) and 0 < timeout_s <= LONGEST_S):
             raise WarmError("request", f"timeout_s: expected up to {LONGEST_S:g} (got {timeout_s})")
-        deadline_s = self._now_s() + timeout_s
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                await self.device.acquire()
-        except TimeoutError as exc:
-            self.counters["busy"] += 1
-            text = f"{self.node_id} was busy with other work for {timeout_s:g} s: ask again later"
-            raise WarmError("busy", text) from exc
-        try:
-            if self._stopping:
+        began_ns, deadline_s = time.monotonic_ns(), self._now_s() + timeout_s
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    ours = await stack.enter_async_context(self.leases.held(device, ""))
+                    await stack.enter_async_context(self.device)
+            except TimeoutError as exc:
+                self.counters["busy"] += 1
+                text = f"the machine of {self.node_id} was busy with other work for {timeout_s:g} s"
+                raise WarmError("busy", f"{text}: ask again later") from exc
+            if self._stopping or not ours:
                 raise WarmError("closed", f"{self.node_id} is stopping: open the model again")
-            yield deadline_s
-        finally:
-            self.device.release()
+            yield Turn(deadline_s, time.monotonic_ns() - began_ns)
 
     async def _open(self, request: OpenHere, deadline_s: float) -> Opened:
         manifest = request.manifest
@@ -234,6 +245,7 @@ class Warm:
             worker=worker,
             folder=folder,
             used_s=self._now_s(),
+            device=str(request.settings.get("device", "cpu")),
             let_go=let_go,
         )
         target = {**target, "folder": str(folder)}
@@ -260,14 +272,14 @@ class Warm:
             duration_ns=said["duration_ns"],
         )
 
-    async def _predict(self, request: Predict, deadline_s: float) -> Predicted:
+    async def _predict(self, request: Predict, turn: Turn) -> Predicted:
         held = self._handles.known(request.handle)  # again: it may have been closed while we waited
         if not 1 <= len(request.inputs) <= MOST_INPUTS:
             count = len(request.inputs)
             raise WarmError("request", f"expected 1 to {MOST_INPUTS} inputs (got {count})")
         items = []
         with self.assets.in_use() as assets:
-            async with _until(deadline_s, "the inputs"):
+            async with _until(turn.deadline_s, "the inputs"):
                 for given in request.inputs:
                     items.append(await _item(given, assets))
             if held.worker.environment.scratch is not None:
@@ -282,6 +294,7 @@ class Warm:
             predictions=await read_predictions(said["predictions"], self.assets, held.folder),
             duration_ns=said["duration_ns"],
             preprocess_ns=said["preprocess_ns"],
+            waited_ns=turn.waited_ns,
         )
 
     # ---------------------------------------------------------------- workers

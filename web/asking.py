@@ -14,7 +14,6 @@ async def begin(state: State, asked: NewEvaluation) -> Evaluation:
     """Have it run; a file of this machine is never meant by any name in it."""
     if not asked.model and asked.manifest is None:
         raise ProblemError(422, "body", "`model` or `manifest` is missing")
-    uploads = [one.upload for one in asked.inputs if one.upload]
     evaluation = await state.client.evaluate(
         asked.manifest or asked.model,
         inputs=[_named(state, one) for one in asked.inputs],
@@ -34,8 +33,11 @@ async def begin(state: State, asked: NewEvaluation) -> Evaluation:
         top_k=asked.top_k,
         dataset=asked.dataset,
         limit=asked.limit,
+        requires=asked.requires,
+        prefer=asked.prefer,
+        scenario=asked.scenario,
     )
-    state.begun(evaluation, uploads)
+    state.begun(evaluation, asked.inputs)
     return evaluation
 
 

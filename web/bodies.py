@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from analysis import formats
-from bus.messages import Level, Manifest, NodeSeen
+from bus.messages import Level, Manifest, NodeSeen, Preference, Scenario
 
 EvaluationId = r"^([0-9a-f]{4,32}|last)$"
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -35,7 +35,8 @@ class NewEvaluation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """An evaluation to be run, as `mlmodelscope evaluate` takes it (docs/commands.md).
 
     model is `name` or `name@range`, unless `manifest` holds a whole one. No inputs: the samples
-    that come with the model. dataset in place of inputs: how right it is.
+    that come with the model. dataset in place of inputs: how right it is. requires: constraints
+    on the node (docs/fleet.md); scenario: the load, in place of `runs` queries (docs/scenarios.md).
     """
 
     model: Name = ""
@@ -57,6 +58,9 @@ class NewEvaluation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     settings: dict[str, str | int] = {}
     timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
     top_k: Annotated[int, Meta(ge=1, le=1000)] = 5
+    requires: Annotated[list[Name], Meta(max_length=32)] = []
+    prefer: Preference = ""
+    scenario: Scenario | None = None
 
 
 class ModelQuery(Struct, frozen=True, kw_only=True):

@@ -1,25 +1,41 @@
-"""The page Evaluate: choose a model, what goes in, where it runs; and the form behind it."""
+"""The page Evaluate: a task and models, what goes in, where it runs, how; and what came of it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
-from bus.errors import RefusedError
-from bus.messages import LEVELS, Fitting, Manifest, Place, Wanted
-from web import asking
+from bus.errors import InputError, MLModelScopeError, NoAnswerError, NotStoredError
+from bus.messages import LEVELS, Fitting, Manifest
+from web import asking, stored
+from web.asked_again import asked_again
 from web.bodies import NewEvaluation
+from web.evaluate_form import (
+    DEVICES,
+    NUMBERS,
+    PREFERENCES,
+    Given,
+    fault_of,
+    filled,
+    from_body,
+    from_query,
+    keep_text,
+    wanted_of,
+    wishes,
+)
+from web.load_form import FIELDS, FINDS, NAMES
 from web.problems import ProblemError
 from web.rendering import Page
+from web.said import SAMPLES_URL, sample_files
 from web.state import State
 
-MOST_TEXT = 100_000
-MOST_FIELDS = 500
 MOST_AT_ONCE = 12
+FIRST = "EfficientNet-Lite0"
+MOST_MODELS = 60
 ACCEPT = {
     "image": "image/*",
     "audio": "audio/*",
@@ -28,59 +44,82 @@ ACCEPT = {
 }
 
 
-@dataclass
-class Given:
-    """What the form held."""
-
-    fields: dict[str, list[str]] = field(default_factory=dict)
-    uploads: list[str] = field(default_factory=list)
-
-    def one(self, name: str) -> str:
-        """The first value of a field."""
-        return (self.fields.get(name) or [""])[0].strip()
-
-
 async def form(request: web.Request) -> web.Response:
-    """The form, for the model that is named or the first."""
+    """The form: as its address says, or filled in as an evaluation was asked for (`from`)."""
+    given = from_query(request)
+    if name := given.one("from"):
+        given = await _filled(Page.state(request), name, given)
+    return await _form(request, given)
+
+
+async def _filled(state: State, name: str, given: Given) -> Given:
+    """As it was asked for; a field that the address names comes from there."""
+    try:
+        again = await asked_again(state, await stored.known(state.client, name[:40]))
+    except (InputError, NotStoredError) as exc:
+        given.notes.append(f"nothing could be filled in: {exc}")
+        return given
+    before = filled(again.wish, again.notes)
+    if given.one("task") and not given.one("model"):
+        del before.fields["model"]  # another task was chosen, and its first model is meant
+    before.fields |= {key: values for key, values in given.fields.items() if key != "from"}
+    before.fields["beside"] = [name]
+    return before
+
+
+async def _form(request: web.Request, given: Given, status: int = 200) -> web.Response:
     state = Page.state(request)
-    known = (await state.client.models()).models
-    name = request.query.get("model", "")
-    manifest = _named(known, name) if name else next(iter(known), None)
+    told = await state.client.models()
+    known = told.models
+    manifest = _chosen(known, given)
     if manifest is None:
-        raise ProblemError(404, "unknown_model", f"no model is called {name or 'anything'}")
-    fitting, why = await _fitting(state, manifest)
-    datasets = await state.client.datasets()
+        raise ProblemError(404, "unknown_model", f"no model is called {_asked(given)}")
+    given.fields["model"] = [given.one("model") or manifest.name]
+    places, datasets = await asyncio.gather(_places(state, given), state.client.datasets())
     return Page.render(
         request,
         "evaluate.html",
+        status=status,
+        given=given,
+        faults=given.faults,
         manifest=manifest,
         modality=next((one.type for one in manifest.inputs), "raw"),
         accept=ACCEPT.get(next((one.type for one in manifest.inputs), ""), ""),
-        groups=_by_task(known),
-        alike=_alike(known, manifest),
+        tasks=_by_task(known),
+        alike=_alike(known, manifest)[:MOST_MODELS],
+        samples=_samples(manifest),
+        uploads=_kept(state, given),
         datasets=sorted({one.name for one in datasets if one.task == manifest.task}),
-        fitting=fitting,
-        why_not=why,
+        not_runnable=told.not_runnable.get(f"{manifest.name}@{manifest.version}", ""),
         levels=LEVELS,
-        given={
-            "batch_sizes": request.query.get("batch_sizes", "1")[:100],
-            "runs": request.query.get("runs", "100")[:10],
-            "trace": request.query.get("trace", "framework"),
-            "place": request.query.get("place", "")[:300],
-        },
+        numbers={one.name: one for one in NUMBERS},
+        scenarios=NAMES,
+        loads=FIELDS,
+        finds=FINDS,
+        beside=given.one("beside"),
+        **places,
     )
 
 
-def _named(known: Sequence[Manifest], name: str) -> Manifest | None:
-    bare = name.partition("@")[0]
-    return next((one for one in known if one.name == bare), None)
+def _asked(given: Given) -> str:
+    return given.one("model") or given.one("task") or "anything"
 
 
-async def _fitting(state: State, manifest: Manifest) -> tuple[Fitting | None, str]:
-    try:
-        return await state.client.fits(manifest.name, Wanted()), ""
-    except RefusedError as exc:
-        return None, str(exc)
+def _chosen(known: Sequence[Manifest], given: Given) -> Manifest | None:
+    """The model that is named (in the framework that is, where it may), or the task's first.
+
+    Where nothing is named, the one with which a first evaluation is easy.
+    """
+    bare, _, _ = given.one("model").partition("@")
+    task, framework = given.one("task"), given.one("framework").partition("@")[0]
+    if bare:
+        named = [one for one in known if one.name == bare]
+        return next((one for one in named if one.framework.name == framework), None) or next(
+            iter(named), None
+        )
+    of_task = [one for one in known if not task or one.task == task]
+    easy = [one for one in of_task if not task and one.name == FIRST]
+    return next(iter([*easy, *of_task]), None)
 
 
 def _by_task(known: Sequence[Manifest]) -> dict[str, list[str]]:
@@ -101,112 +140,123 @@ def _alike(known: Sequence[Manifest], manifest: Manifest) -> list[str]:
     ]
 
 
+def _samples(manifest: Manifest) -> list[dict[str, str]]:
+    """What comes with the model: its address, what it is, a picture where there is one."""
+    shown = sample_files()
+    found = []
+    for sample in manifest.samples:
+        name = sample.url.rsplit("/", 1)[-1]
+        path = shown.get(name) if sample.url.startswith(SAMPLES_URL) else None
+        picture = f"/samples/{name}" if path is not None and path.suffix != ".wav" else ""
+        about = sample.description or name
+        found.append({"url": sample.url, "name": name, "about": about, "picture": picture})
+    return found
+
+
+def _kept(state: State, given: Given) -> list[tuple[str, str]]:
+    """Files of the form that are here already: nobody need choose them again."""
+    found = []
+    for one in given.uploads:
+        try:
+            found.append((one, state.uploads.find(one).name))
+        except ProblemError:
+            given.faults.setdefault("file", "a file is not on this server any more: send it again")
+    return found
+
+
+# ------------------------------------------------------------------ where it would run
+
+
+async def places(request: web.Request) -> web.Response:
+    """Where the model would run under the constraints of the form, and why not elsewhere."""
+    given = from_query(request)
+    found = await _places(Page.state(request), given)
+    return Page.render(request, "places.html", given=given, faults={}, **found)
+
+
+async def _places(state: State, given: Given) -> dict[str, Any]:
+    """What the part Where of the form shows."""
+    fitting: Fitting | None = None
+    why, model = "", given.one("model")
+    try:
+        if model:
+            fitting = await state.client.fits(model, wanted_of(given))
+    except NoAnswerError:
+        raise
+    except MLModelScopeError as exc:
+        why = str(exc)
+    alive = await state.client.nodes()
+    frameworks = sorted({one.name for seen in alive for one in seen.node.frameworks})
+    return {
+        "fitting": fitting,
+        "why_not": why,
+        "nodes": sorted(seen.node.node_id for seen in alive),
+        "frameworks": frameworks,
+        "devices": DEVICES,
+        "preferences": PREFERENCES,
+    }
+
+
 # ------------------------------------------------------------------ it is sent
 
 
 async def run(request: web.Request) -> web.Response:
-    """Have it run: one evaluation, or several side by side."""
+    """Have it run: one evaluation, or several side by side; or the form again, with what is wrong.
+
+    With `beside`, it is shown beside the evaluation that the form was filled in from.
+    """
     Page.needs(request, "run")
     state = Page.state(request)
-    given = await _read(request, state)
-    wishes = _wishes(given)
-    if not 0 < len(wishes) <= MOST_AT_ONCE:
-        raise ProblemError(
-            422, "body", f"{len(wishes)} evaluations at once: expected 1 to {MOST_AT_ONCE}"
-        )
-    begun = [await asking.begin(state, wish) for wish in wishes]
-    if len(begun) == 1:
-        raise web.HTTPSeeOther(f"/evaluations/{begun[0].evaluation_id}")
-    ids = ",".join(one.evaluation_id for one in begun)
-    raise web.HTTPSeeOther(f"/together?{urlencode({'ids': ids}, safe=',')}")
+    given = await from_body(request, state)
+    asked = [] if given.faults else wishes(given)
+    if not given.faults and not given.one("dataset") and given.one("text"):
+        await keep_text(given, state)
+        asked = wishes(given)
+    if not given.faults and not 0 < len(asked) <= MOST_AT_ONCE:
+        text = f"{len(asked)} evaluations at once: expected 1 to {MOST_AT_ONCE}"
+        given.faults["place"] = text
+    begun = [] if given.faults else await begin_all(state, asked, given)
+    if given.faults:
+        if given.one("text"):
+            given.uploads = [one for one in given.uploads if not _is_text(state, one)]
+        if begun:
+            given.notes.append(
+                f"{len(begun)} of {len(asked)} have begun: /together?{_query(begun)}"
+            )
+        return await _form(request, given, status=422)
+    beside = [one for one in given.one("beside").split(",") if one]
+    raise web.HTTPSeeOther(address_of([*beside, *begun]))
 
 
-async def _read(request: web.Request, state: State) -> Given:
-    """The form's fields and files; its first field shows that it is of our own page."""
-    if not request.content_type.startswith("multipart/"):
-        raise ProblemError(415, "body", "expected a form of the page Evaluate")
-    given, checked = Given(), False
+async def begin_all(state: State, asked: Sequence[NewEvaluation], given: Given) -> list[str]:
+    """Ask for each; the ids of those that were accepted, and the first refusal as a fault."""
+    begun: list[str] = []
+    for wish in asked:
+        try:
+            begun.append((await asking.begin(state, wish)).evaluation_id)
+        except NoAnswerError:
+            raise
+        except ProblemError as exc:
+            given.faults["file" if exc.kind == "unknown_upload" else "form"] = exc.detail
+            break
+        except MLModelScopeError as exc:
+            fault_of(exc, given)
+            break
+    return begun
+
+
+def address_of(ids: Sequence[str]) -> str:
+    """The page of one evaluation, or of several side by side."""
+    return f"/evaluations/{ids[0]}" if len(ids) == 1 else f"/together?{_query(ids)}"
+
+
+def _query(ids: Sequence[str]) -> str:
+    return urlencode({"ids": ",".join(dict.fromkeys(ids))}, safe=",")
+
+
+def _is_text(state: State, upload: str) -> bool:
+    """Whether it is the text of the form itself, which is shown there again."""
     try:
-        parts = await request.multipart()
-        async for part in parts:
-            if not isinstance(part, BodyPartReader):
-                raise ProblemError(422, "body", "a form inside the form")
-            if part.name == "word":
-                Page.check_word(request, (await part.read_chunk(200)).decode(errors="replace"))
-                checked = True
-            elif not checked:
-                raise ProblemError(403, "foreign", "this form is not of a page of yours")
-            elif part.filename is not None:
-                await _file(part, given, state)
-            else:
-                await _text(part, given)
-    except (ValueError, AssertionError) as exc:
-        raise ProblemError(422, "body", f"the form cannot be read: {exc}") from exc
-    if text := given.one("text"):
-        given.uploads.append((await state.uploads.take("text.txt", _once(text))).upload)
-    return given
-
-
-async def _file(part: BodyPartReader, given: Given, state: State) -> None:
-    if part.filename:
-        upload = await state.uploads.take(part.filename, _pieces(part))
-        given.uploads.append(upload.upload)
-        return
-    await part.release()  # no file was chosen
-
-
-async def _text(part: BodyPartReader, given: Given) -> None:
-    data = bytearray()
-    async for piece in _pieces(part):
-        data += piece
-        if len(data) > MOST_TEXT:
-            raise ProblemError(413, "too_large", f"a field holds more than {MOST_TEXT} bytes")
-    values = given.fields.setdefault(part.name or "", [])
-    values.append(data.decode(errors="replace"))
-    if sum(map(len, given.fields.values())) > MOST_FIELDS:
-        raise ProblemError(413, "too_large", f"more than {MOST_FIELDS} fields")
-
-
-async def _pieces(part: BodyPartReader):  # type: ignore[no-untyped-def]
-    while piece := await part.read_chunk(1 << 16):
-        yield piece
-
-
-async def _once(text: str):  # type: ignore[no-untyped-def]
-    yield text.encode()
-
-
-def _wishes(given: Given) -> list[NewEvaluation]:
-    """One evaluation for each place of the model, and one for each other model."""
-    inputs: list[dict[str, str]] = [{"upload": one} for one in given.uploads]
-    inputs += [{"url": line} for line in given.one("url").split()]
-    dataset = given.one("dataset")
-    asked: dict[str, object] = {
-        "inputs": [] if dataset else inputs,
-        "dataset": dataset,
-        "batch_sizes": [part for part in given.one("batch_sizes").replace(",", " ").split()],
-        "runs": given.one("runs") or 100,
-        "trace": given.one("trace") or "model",
-    }
-    asked["batch_sizes"] = asked["batch_sizes"] or [1]
-    places = [_place(text) for text in given.fields.get("place", [])]
-    model = given.one("model")
-    wishes = [
-        {"node": p.node_id, "framework": f"{p.framework}", "environment": p.environment}
-        for p in places
-    ] or [{}]
-    made = [_checked({**asked, "model": model, **wish}) for wish in wishes]
-    return made + [_checked({**asked, "model": name}) for name in given.fields.get("also", [])]
-
-
-def _place(text: str) -> Place:
-    node, _, rest = text.partition("|")
-    framework, _, environment = rest.partition("|")
-    return Place(node_id=node, framework=framework, framework_version="", environment=environment)
-
-
-def _checked(asked: dict[str, object]) -> NewEvaluation:
-    try:
-        return msgspec.convert(asked, NewEvaluation, strict=False)
-    except msgspec.ValidationError as exc:
-        raise ProblemError(422, "body", str(exc)) from exc
+        return state.uploads.find(upload).name == "text.txt"
+    except ProblemError:
+        return False

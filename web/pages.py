@@ -16,8 +16,7 @@ from bus.messages import ListHistory
 from mlmodelscope import perfetto_view, tables
 from mlmodelscope.model_filters import shown_size, size_bytes
 from web import (
-    page_evaluate,
-    page_evaluation,
+    evaluation_routes,
     page_fleet,
     page_history,
     page_known,
@@ -76,10 +75,6 @@ def add(app: web.Application) -> None:
         "/frameworks": page_known.frameworks,
         "/frameworks/{framework}": page_known.framework,
         "/publish": page_publish.form,
-        "/evaluate": page_evaluate.form,
-        "/evaluations/{evaluation}": page_evaluation.evaluation,
-        "/evaluations/{evaluation}/timeline": page_evaluation.timeline,
-        "/together": page_evaluation.together,
         "/history": page_history.history,
         "/trends": page_history.trends,
         "/fleet": page_fleet.fleet,
@@ -88,11 +83,10 @@ def add(app: web.Application) -> None:
     }
     for path, handler in routes.items():
         app.router.add_get(path, handler)
-    app.router.add_post("/evaluate", page_evaluate.run)
-    app.router.add_post("/evaluations/{evaluation}/cancel", page_evaluation.cancel)
     app.router.add_post("/publish", page_publish.publish)
     app.router.add_post("/publish/check", page_publish.check)
     app.router.add_post("/{what:models|datasets}/{name}/withdraw", page_publish.withdraw)
+    evaluation_routes.add(app)
     app.router.add_post("/login", login)
     app.router.add_post("/logout", logout)
     app.router.add_static("/static/", HERE / "static")

@@ -52,9 +52,10 @@ class PartialUploads:
             raise ProblemError(413, "too_large", text)
         if not size_bytes:
             raise ProblemError(422, "input", "the file is empty")
-        mine = sum(one.owner == owner for one in self._known.values())
-        promised = sum(one.size_bytes for one in self._known.values() if one.upload is None)
-        if mine >= MOST_OF_ONE or len(self._known) >= MOST:
+        waiting = [one for one in self._known.values() if one.upload is None]
+        mine = sum(one.owner == owner for one in waiting)
+        promised = sum(one.size_bytes for one in waiting)
+        if mine >= MOST_OF_ONE or len(waiting) >= MOST:
             raise ProblemError(429, "uploads", f"{mine} uploads wait for their rest: end one first")
         if promised + size_bytes > self._whole.all_bytes:
             text = (
@@ -66,6 +67,9 @@ class PartialUploads:
         path.touch()
         expires_s = time.time() + EXPIRES_S
         self._known[upload_id] = Partial(owner, name, size_bytes, path, expires_s)
+        ended = [known for known, one in self._known.items() if one.upload is not None]
+        for known in ended[: max(0, len(ended) - MOST)]:
+            del self._known[known]
         return upload_id
 
     def find(self, owner: str, upload_id: str) -> Partial:

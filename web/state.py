@@ -14,6 +14,7 @@ from bus.errors import MLModelScopeError
 from mlmodelscope.client import Client
 from mlmodelscope.evaluation import Evaluation
 from web.access import Access
+from web.bodies import InputGiven
 from web.clients import Clients
 from web.open_models import OpenModels
 from web.partial_uploads import PartialUploads
@@ -23,7 +24,7 @@ from web.uploads import Uploads
 from web.warm_models import WarmModels
 
 REMEMBERED = 2_000
-"""Of how many evaluations the uploads are known that went in."""
+"""Of how many evaluations it is known what went in."""
 
 
 @dataclass
@@ -38,8 +39,8 @@ class State:
     warm: WarmModels
     open: OpenModels
     status: Status = field(init=False)
-    inputs: OrderedDict[str, tuple[str, ...]] = field(default_factory=OrderedDict)
-    """Evaluation -> the uploads that went in, by their SHA-256."""
+    inputs: OrderedDict[str, tuple[InputGiven, ...]] = field(default_factory=OrderedDict)
+    """Evaluation -> what went in, in order; nothing: the samples of its model, or a dataset."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -52,9 +53,9 @@ class State:
 
     KEY: ClassVar[web.AppKey[Any]] = web.AppKey("state", object)
 
-    def begun(self, evaluation: Evaluation, uploads: Sequence[str]) -> None:
+    def begun(self, evaluation: Evaluation, inputs: Sequence[InputGiven]) -> None:
         """An evaluation that was asked for here: hear it to its end, so that it is told whole."""
-        self.inputs[evaluation.evaluation_id] = tuple(uploads)
+        self.inputs[evaluation.evaluation_id] = tuple(inputs)
         while len(self.inputs) > REMEMBERED:
             self.inputs.popitem(last=False)
         self.later(_heard(evaluation))

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from bus.errors import MLModelScopeError, NoAnswerError
+from bus.errors import BusError, MLModelScopeError
 from bus.messages import Input, Predicted
 from mlmodelscope.client import Client
 from mlmodelscope.warm import PredictionError, WarmModel
@@ -52,7 +52,7 @@ class WarmModels:
         named = client.user, reference
         try:
             return await (await self._get(client, named)).ask(inputs, top_k=top_k)
-        except (PredictionError, NoAnswerError) as exc:
+        except (PredictionError, BusError) as exc:
             if isinstance(exc, PredictionError) and exc.kind not in GONE:
                 raise
             await self._close(named)

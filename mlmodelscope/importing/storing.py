@@ -11,8 +11,17 @@ from pathlib import Path
 
 from bus import subjects
 from bus.connection import Bus
-from bus.errors import BusFullError, NoAnswerError
-from bus.messages import GetTimeline, Message, NotFound, Recording, TimelineChunk
+from bus.errors import BusFullError, NoAnswerError, RefusedError
+from bus.holding import Most
+from bus.messages import (
+    GetTimeline,
+    GetUsage,
+    Message,
+    NotFound,
+    Recording,
+    TimelineChunk,
+    Usage,
+)
 from mlmodelscope.importing import batches, facts
 from mlmodelscope.importing.batches import NODE, SOURCE, Names
 from mlmodelscope.importing.files import Content, Progress
@@ -57,7 +66,7 @@ async def import_profile(
 ) -> Imported:
     """Read one file and store it; the same file (and options) again changes nothing.
 
-    Raises InputError for a file that is no profile.
+    Raises InputError for a file that is no profile, RefusedError where its user may hold no more.
     """
     options = options or Options()
     content, profile = await asyncio.to_thread(read, path, options, progress)
@@ -65,6 +74,7 @@ async def import_profile(
     about = facts.recording(content, profile)
     if held is not None and held.complete:
         return Imported(path, names.evaluation_id, profile, about, held, again=True)
+    await _room_for_more(bus, user)
     number = await _send_recorded(bus, user, names, profile, progress)
     told = facts.facts(
         facts.Import(content, profile, options, names), now_ns=time.time_ns(), batches=number
@@ -75,6 +85,13 @@ async def import_profile(
     progress("assembling the timeline", 0, 0)
     stored = await _until_stored(bus, names)
     return Imported(path, names.evaluation_id, profile, about, stored, again=False)
+
+
+async def _room_for_more(bus: Bus, user: str) -> None:
+    """RefusedError where the collectors would not store it."""
+    usage = await bus.request(subjects.USAGE, GetUsage(user=user), Usage)
+    if text := Most(usage.most_bytes, usage.most_spans).stands_against(usage):
+        raise RefusedError(text, "user_limit", usage)
 
 
 async def _free_or_held(

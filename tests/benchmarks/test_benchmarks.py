@@ -23,8 +23,9 @@ from benchmarks.rounds import Block, Rounds, Sides, measure
 from benchmarks.span_rows import spans
 
 TINY = replace(
-    QUICK, queries=2, warmup=0, spans=2_500, peer_spans=3, soak_s=0.3, fleets=(5,), fleet_s=2.0
-)
+    QUICK, queries=2, warmup=0, spans=2_500, peer_spans=3, soak_s=0.3, fleets=(5,), fleet_s=2.0,
+    pages=3, stored=40,
+)  # fmt: skip
 ROWS = {
     "overhead": 2,
     "tracing": 3,
@@ -40,6 +41,7 @@ ROWS = {
     "scenarios": 5,
     "comparing": 2,
     "analyses": 4,
+    "web": 15,
 }
 
 

@@ -146,6 +146,19 @@ async def test_published_known_to_all_and_withdrawn(bus: Bus, coordinator_on: St
     assert isinstance(await ask(Publish(dataset=dataset(description="another"))), Done)
 
 
+async def test_what_is_in_the_bucket_is_known_at_once(bus: Bus, coordinator_on: Start) -> None:
+    """Who was told by one coordinator that it is published may ask another in the same moment."""
+    await coordinator_on()
+    await coordinator_on()
+    bucket = await bus.bucket(subjects.DATASETS_BUCKET)
+    for number in range(60):
+        made = dataset(f"D{number}", "1.0.0")
+        await bucket.put(f"d{number}.1-0-0", Datasets(datasets=[made]))
+        request = ListDatasets(dataset=made.name)
+        found = await bus.request(subjects.DATASETS, request, Datasets)
+        assert [each.name for each in found.datasets] == [made.name]
+
+
 def test_an_ordinary_request_is_planned_as_before(
     registry: Registry, request_for: Callable[..., Evaluate], model: Callable[..., Manifest]
 ) -> None:

@@ -49,17 +49,19 @@ class Engine:
     env: dict[str, str]
     own: bool = False
     """Whether it goes with all that it has when the tests end."""
+    files: tuple[str, ...] = ("docker-compose.yml",)
+    """What Compose is given, of the repository."""
 
     def docker(self, *arguments: str) -> str:
         """What `docker …` prints; CalledProcessError, with its words in the notes, if it fails."""
         return self._run("docker", *arguments)
 
     def compose(self, *arguments: str) -> str:
-        """What `docker-compose …` prints, on the repository's own file."""
+        """What `docker-compose …` prints, on the repository's own files."""
         binary = Path(sysconfig.get_path("scripts")) / "docker-compose"
-        file = f"--file={ROOT / 'docker-compose.yml'}"
+        files = [f"--file={ROOT / name}" for name in self.files]
         # A project of its own, or `down --volumes` would delete what somebody keeps in theirs.
-        return self._run(str(binary), file, "--project-name=mlmodelscope-test", *arguments)
+        return self._run(str(binary), *files, "--project-name=mlmodelscope-test", *arguments)
 
     def make_image(
         self, tag: str, files: dict[str, Path], folders: dict[str, tuple[int, int]] | None = None

@@ -15,7 +15,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ import pytest
 import yaml
 
 from mlmodelscope import servers
+from mlmodelscope.secrets import Plan, make_secrets
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
@@ -37,6 +41,7 @@ PACKAGES = (
     "manifests",
     "mlmodelscope",
     "predictor_node",
+    "web",
 )
 USER_ID = 10001
 CACHE = "/var/cache/mlmodelscope"
@@ -53,7 +58,7 @@ READY_S = 40.0
 
 def installed(machine: Any) -> Iterator[tuple[str, Path]]:
     """The distribution and all it needs, where the official Python image would have them."""
-    yield from machine.packages("mlmodelscope", extras=("onnxruntime",))
+    yield from machine.packages("mlmodelscope", extras=("onnxruntime", "secure"))
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
@@ -144,7 +149,7 @@ def images(
 @pytest.fixture(scope="module")
 def system(engine: Any, images: None) -> Iterator[None]:
     """The compose file, started; nothing of it is left afterwards."""
-    for port in (4222, 4223, 4224):
+    for port in (4222, 4223, 4224, 7480):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 pytest.skip(f"port {port}, which docker-compose.yml publishes, is taken here")
@@ -155,18 +160,18 @@ def system(engine: Any, images: None) -> Iterator[None]:
         engine.compose("down", "--volumes", "--timeout", "5")
 
 
-def mlmodelscope(*arguments: str) -> subprocess.CompletedProcess[str]:
+def mlmodelscope(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     """Our command on this machine, outside the containers."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("MLMS_")}
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MLMS_")} | given
     command = [sys.executable, "-m", "mlmodelscope", *arguments, "--bus", BUS, "--output", "json"]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
 
 
-def nodes(count: int, engine: Any) -> list[dict[str, Any]]:
+def nodes(count: int, engine: Any, **given: str) -> list[dict[str, Any]]:
     """The nodes that the system knows, as soon as there are `count` of them."""
     deadline_s = time.monotonic() + READY_S
     while time.monotonic() < deadline_s:
-        answer = mlmodelscope("nodes")
+        answer = mlmodelscope("nodes", **given)
         if answer.returncode == 0 and len(found := json.loads(answer.stdout)) == count:
             return list(found)
         time.sleep(0.5)
@@ -206,6 +211,27 @@ def test_an_evaluation_through_the_published_bus_finishes(engine: Any, system: N
     assert json.loads(kept.stdout)["evaluation_id"] == result["evaluation_id"]
 
 
+def web_nodes(engine: Any) -> tuple[int, list[str]]:
+    """The status of a request to the web without a token, and the nodes that it shows with one."""
+    url = "http://127.0.0.1:7480/api/v1/nodes"
+    logs = engine.compose("logs", "web")
+    (token,) = re.findall(r"the first token \(.*\): ([0-9a-f]{40})\b", logs)
+    try:
+        status = urllib.request.urlopen(url, timeout=10).status
+    except urllib.error.HTTPError as exc:
+        status = exc.code
+        exc.close()
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return status, re.findall(r'"node_id":\s*"([^"]+)"', answer.read().decode())
+
+
+def test_the_web_is_published_and_lets_in_who_has_the_token(engine: Any, system: None) -> None:
+    (node,) = nodes(1, engine)
+    status, seen = web_nodes(engine)
+    assert status == 401 and set(seen) == {node["node"]}
+
+
 def test_more_nodes_join(engine: Any, system: None) -> None:
     engine.compose("up", "--detach", "--no-build", "--scale", "node-onnxruntime=3")
     assert len({node["node"] for node in nodes(3, engine)}) == 3
@@ -233,3 +259,45 @@ def test_services_are_healthy_and_drain_when_asked_to_stop(engine: Any, system: 
     for container in containers:
         form = "--format={{.State.ExitCode}} {{.State.OOMKilled}}"
         assert engine.docker("inspect", form, container).split() == ["0", "false"]
+
+
+# ---------------------------------------------------------------- with keys
+
+
+@pytest.fixture(scope="module")
+def secured(engine: Any, images: None, tmp_path_factory: Any) -> Iterator[tuple[Any, Path]]:
+    """Both compose files, started, with the keys that `mlmodelscope secrets` makes."""
+    folder = tmp_path_factory.mktemp("keys") / "secrets"
+    hosts = ("nats-1", "nats-2", "nats-3", "localhost", "127.0.0.1")
+    make_secrets(folder, Plan(clients=("ann", "web"), nodes=("node-1",), hosts=hosts))
+    engine = replace(
+        engine,
+        env={**engine.env, "MLMS_SECRETS": str(folder)},
+        files=(*engine.files, "docker-compose.secure.yml"),
+    )
+    engine.compose("down", "--volumes", "--timeout", "5")  # the system without keys
+    try:
+        engine.compose("up", "--detach", "--no-build")
+        yield engine, folder
+    finally:
+        engine.compose("down", "--volumes", "--timeout", "5")
+
+
+def test_the_secured_system_works_for_those_who_have_a_key(secured: tuple[Any, Path]) -> None:
+    engine, folder = secured
+    ann = {"MLMS_CREDENTIALS": str(folder / "ann.json")}
+    (node,) = nodes(1, engine, **ann)
+    assert node["node"] == "node-1"
+    stranger = mlmodelscope("nodes")
+    assert stranger.returncode == 1 and "is not trusted" in stranger.stderr
+    done = mlmodelscope("evaluate", "EfficientNet-Lite0", "--runs", "5", "--threads", "1", **ann)
+    logs = engine.compose("logs", "--tail=20", *OURS)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{logs}"
+    assert json.loads(done.stdout)["state"] == "finished"
+    assert web_nodes(engine) == (401, ["node-1"])
+    # A node sees its own key and no other, and the database not at all.
+    see = "import os, socket; print(os.listdir('/run/key')); socket.getaddrinfo('mongo', 27017)"
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        engine.compose("exec", "-T", "node-onnxruntime", "python", "-c", see)
+    assert "['credentials.json']" in failed.value.stdout
+    assert "gaierror" in failed.value.stderr

@@ -82,6 +82,32 @@ def test_what_fits_is_answered_first_then_every_node_runs_it(typed: Run, whole_f
     assert few.returncode == 3 and "3 nodes are wanted and 2 fit" in few.stderr
 
 
+def test_a_grid_and_logs_on_every_node(typed: Run, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    load = ("--scenario", "offline", "--min-duration", "0.1", "--min-queries", "5")
+    several = ("--nodes", "all", "--mlperf-logs", str(logs), "--output", "json")
+    done = typed("evaluate", MODEL, "--framework", "onnxruntime", *load, *several)
+    assert done.returncode == 0, done.stderr
+    nodes = {row["node"] for row in json.loads(done.stdout)}
+    assert {path.name for path in logs.iterdir()} == nodes and len(nodes) == 2
+    for node in nodes:
+        detail = (logs / node / "mlperf_log_detail.txt").read_text()
+        assert node in (logs / node / "mlperf_log_summary.txt").read_text() and detail
+    unlogged = ("--mlperf-logs", str(logs), "--nodes", "all")
+    wrong = typed("evaluate", MODEL, *unlogged, "--scenario", "burst", "--target-qps", "50")
+    assert wrong.returncode == 2 and "expected a scenario of MLPerf" in wrong.stderr
+    file = tmp_path / "grid.yml"
+    common = f"models: {MODEL}\nframeworks: onnxruntime\nruns: 3\nwarmup: 0\nthreads: 1\n"
+    for asked, ran in (("all", nodes), ("1", {"second"}), ("[1, second]", {"second"})):
+        file.write_text(f"{common}nodes: {asked}\nprefer: cheapest\n")
+        done = typed("grid", str(file), "--output", "json")
+        assert done.returncode == 0, done.stderr
+        assert {row["node"] for row in json.loads(done.stdout)} == ran
+    file.write_text(f"{common}nodes: 3\n")
+    few = typed("grid", str(file))
+    assert few.returncode == 2 and "3 are wanted for MNIST-CNN, and 2 fit" in few.stderr
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

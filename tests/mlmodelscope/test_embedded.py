@@ -147,3 +147,29 @@ def test_up_is_joined_by_other_commands_and_ends_with_ctrl_c(tmp_path: Path) -> 
     up.send_signal(signal.SIGINT)
     assert "stopping" in up.communicate(timeout=40)[0]
     assert up.returncode == 0 and gone(supervisor)
+
+
+def test_a_server_that_ends_is_started_again(tmp_path: Path) -> None:
+    """Both are killed; the next evaluation is stored as if nothing had happened."""
+    asked = ("evaluate", "MNIST-CNN", "--runs", "3", "--warmup", "0", "--threads", "1")
+    env = os.environ | {"MLMS_HOME": str(tmp_path)}
+
+    def typed(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "mlmodelscope", *words, "--output", "json"]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+
+    with embedded.joined(tmp_path) as system:
+        first = typed(*asked)
+        assert first.returncode == 0, first.stderr
+        servers_of = {
+            Path(f"/proc/{pid}/exe").resolve().name: pid for pid in children(system.supervisor)
+        }
+        killed = {name: servers_of[name] for name in ("nats-server", "mongod")}
+        for pid in killed.values():
+            os.kill(pid, signal.SIGKILL)
+        second = typed(*asked)
+        assert second.returncode == 0, second.stderr
+        names = [row["evaluation_id"] for row in json.loads(typed("history").stdout)]
+        evaluations = [json.loads(done.stdout)["evaluation_id"] for done in (second, first)]
+        assert names == evaluations
+        assert not {*children(system.supervisor)} & {*killed.values()}

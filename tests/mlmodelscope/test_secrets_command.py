@@ -26,19 +26,19 @@ def run(*words: str) -> int:
 def test_the_server_reads_what_is_made_and_keys_stay(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     assert run("secrets", str(folder), "--client", "ann, bob", "--node", "n1") == 0
-    config = folder / "nats-secure.conf"
+    config, users = folder / "nats-secure.conf", folder / "users.conf"
     check = [str(servers.find_nats_server()), "-t", "-c", str(config)]
     assert subprocess.run(check, capture_output=True).returncode == 0
     seeds = {path.name: read_identity(path).seed for path in folder.glob("*.json")}
     assert {*seeds} == {"services.json", "ann.json", "bob.json", "n1.json"}
-    assert all(seed.startswith("SU") and seed not in config.read_text() for seed in seeds.values())
+    assert all(seed.startswith("SU") and seed not in users.read_text() for seed in seeds.values())
     for name in ("ca.key", "server.key", "ann.json"):
         assert (folder / name).stat().st_mode & 0o077 == 0
 
     assert run("secrets", str(folder), "--client", "cleo") == 0
     again = {path.name: read_identity(path).seed for path in folder.glob("*.json")}
     assert again == seeds | {"cleo.json": again["cleo.json"]}
-    assert config.read_text().count("nkey:") == 5
+    assert users.read_text().count("nkey:") == 5
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,22 @@ def test_the_server_reads_what_is_made_and_keys_stay(tmp_path: Path) -> None:
         (Plan(clients=("*",)), "letters, digits"),
         (Plan(clients=("ann",), nodes=("ann",)), "named twice"),
         (Plan(nodes=("coordinator",)), "uses itself"),
-        (Plan(hosts=("ö",)), "name or an address"),
+        (Plan(hosts=("ö",)), "expected a name such as bus.example.org, or an address"),
+        (Plan(hosts=("ok", "b@d..")), "host 'b@d..'"),
+        (Plan(hosts=("a..b",)), "host 'a..b'"),
+        (Plan(hosts=()), "at least one name"),
     ],
 )
 def test_what_cannot_be_made_is_named(plan: Plan, why: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=why):
         make_secrets(tmp_path, plan)
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/secrets")):
+        with pytest.raises(InputError, match=f"{folder.name}.*expected a folder"):
+            make_secrets(folder, Plan(clients=("ann",)))
 
 
 def test_credentials_of_somebody_else(tmp_path: Path) -> None:

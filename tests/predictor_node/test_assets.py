@@ -13,7 +13,8 @@ from aiohttp import web
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import AssetError, InputError
-from predictor_node.assets import Assets, Limits, read_size
+from bus.sizes import read_size
+from predictor_node.assets import Assets, Limits
 from predictor_node.downloads import Patience
 
 BODY = b"weights" * 1000

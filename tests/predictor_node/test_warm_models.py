@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from bus.messages import (
 )
 from manifests.catalog import shipped
 from predictor_node.assets import Assets
+from predictor_node.leases import Leases
 from predictor_node.process import Environment
 from predictor_node.provision import Provision
 from predictor_node.warm import Limits, Warm
@@ -38,7 +40,7 @@ from predictor_node.workers import Workers
 ]
 COFFEE = MANIFEST.samples[0]
 Eventually = Callable[..., Awaitable[None]]
-MakeWarm = Callable[..., Warm]
+MakeWarm = Callable[..., Awaitable[Warm]]
 
 
 @pytest.fixture
@@ -48,12 +50,15 @@ async def make_warm(bus: Bus, wheels: Path, tmp_path: Path) -> AsyncIterator[Mak
 
     provision = Provision("n1", {"default": Environment()}, tmp_path / "boxes")
 
-    def make(**limits: float) -> Warm:
+    async def make(node_id: str = "n1", **limits: float) -> Warm:
+        leases = Leases(("machine", node_id, "1"), Counter(), lambda: False)
+        await leases.start(bus)
         warm = Warm(
-            node_id="n1",
+            node_id=node_id,
             assets=Assets(wheels / "assets", bus),
             workers=Workers(provision, wheels / "assets"),
             device=asyncio.Lock(),
+            leases=leases,
             folder=tmp_path / f"warm-{len(made)}",
             counters=Counter(),
             limits=Limits(**limits),  # type: ignore[arg-type]
@@ -100,7 +105,7 @@ def worker_of(warm: Warm) -> int:
 
 
 async def test_the_least_recently_used_makes_room(make_warm: MakeWarm) -> None:
-    warm = make_warm(at_most=2)
+    warm = await make_warm(at_most=2)
     first, second = await opened(warm), await opened(warm)
     await works(warm, first)  # now the second is the one that was used least recently
     third = await opened(warm)
@@ -115,7 +120,7 @@ async def test_the_least_recently_used_makes_room(make_warm: MakeWarm) -> None:
 async def test_an_idle_model_is_closed_and_its_worker_ended(
     make_warm: MakeWarm, eventually: Eventually
 ) -> None:
-    warm = make_warm(idle_s=1.5)
+    warm = await make_warm(idle_s=1.5)
     handle = await opened(warm)
     pid = worker_of(warm)
     for _ in range(8):  # longer than idle_s, but never idle
@@ -129,7 +134,7 @@ async def test_an_idle_model_is_closed_and_its_worker_ended(
 
 
 async def test_a_worker_that_hangs_is_ended(make_warm: MakeWarm) -> None:
-    warm = make_warm(answer_s=1.0)
+    warm = await make_warm(answer_s=3.0)
     one, other = await opened(warm), await opened(warm, threads=2)
     os.kill(worker_of(warm), signal.SIGSTOP)
     for handle in (one, other):
@@ -138,7 +143,7 @@ async def test_a_worker_that_hangs_is_ended(make_warm: MakeWarm) -> None:
 
 
 async def test_the_device_is_shared_with_measurements(make_warm: MakeWarm) -> None:
-    warm = make_warm()
+    warm = await make_warm()
     handle = await opened(warm)
     async with warm.device:  # as a measured job holds it
         assert (await fails(warm, handle, timeout_s=0.05)).kind == "busy"
@@ -157,7 +162,7 @@ async def test_the_device_is_shared_with_measurements(make_warm: MakeWarm) -> No
 
 
 async def test_after_stop_everything_is_refused(make_warm: MakeWarm) -> None:
-    warm = make_warm()
+    warm = await make_warm()
     handle = await opened(warm)
     pid, asked = worker_of(warm), asyncio.create_task(warm.predict(query(handle)))
     await asyncio.sleep(0)
@@ -194,7 +199,7 @@ WRONG: dict[str, tuple[OpenHere, str, str]] = {
 @pytest.mark.parametrize("case", WRONG)
 async def test_what_cannot_be_opened(make_warm: MakeWarm, case: str) -> None:
     request, kind, words = WRONG[case]
-    warm = make_warm()
+    warm = await make_warm()
     refused = await warm.open(request)
     assert isinstance(refused, Refused)
     assert refused.kind == kind and words in refused.text and "n1" in refused.text
@@ -208,10 +213,53 @@ async def test_a_model_without_a_file(make_warm: MakeWarm) -> None:
         {"name": "bare", "version": "1.0.0", "framework": {"name": "onnxruntime"}, "model": {}},
         Manifest,
     )
-    refused = await make_warm().open(OpenHere(manifest=bare, framework="onnxruntime"))
+    refused = await (await make_warm()).open(OpenHere(manifest=bare, framework="onnxruntime"))
     assert isinstance(refused, Refused) and refused.kind == "asset"
 
 
 async def test_other_messages_are_not_understood(make_warm: MakeWarm) -> None:
-    for answer in make_warm().endpoints().values():
+    for answer in (await make_warm()).endpoints().values():
         assert isinstance(await answer(ListNodes()), Undecodable)
+
+
+async def test_a_query_waits_for_what_another_node_of_the_machine_measures(
+    make_warm: MakeWarm, bus: Bus
+) -> None:
+    """It is told how long it waited; a patient measurement is never disturbed."""
+    warm = await make_warm()
+    handle = await opened(warm)
+    other = Leases(("machine", "n2", "1"), Counter(), lambda: False)
+    await other.start(bus)
+    free = await warm.predict(query(handle))
+    assert isinstance(free, Predicted) and free.waited_ns < 500_000_000
+    async with other.held("cpu", "a job"):
+        busy = await fails(warm, handle, timeout_s=0.3)
+        assert (busy.kind, "machine of n1 was busy" in busy.text) == ("busy", True)
+        waiting = asyncio.create_task(warm.predict(query(handle)))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        ended_s = time.monotonic()
+    answer = await waiting
+    assert isinstance(answer, Predicted) and answer.waited_ns >= 300_000_000
+    assert time.monotonic() - ended_s < 3.0
+    # The other way round: queries without end do not keep the device from a job.
+    asked = 0
+
+    async def keep_asking() -> None:
+        nonlocal asked
+        while True:
+            await works(warm, handle)
+            asked += 1
+
+    asking = asyncio.create_task(keep_asking())
+    try:
+        while asked < 3:
+            await asyncio.sleep(0.01)
+        began_s = time.monotonic()
+        async with other.held("cpu", "another job"):
+            assert time.monotonic() - began_s < 2.0
+            before = asked
+            await asyncio.sleep(0.2)
+            assert asked <= before + 1, "it predicted while another node had the device"
+    finally:
+        asking.cancel()

@@ -1,10 +1,9 @@
-"""The pages in a real browser: a person's own picture, evaluated, with nothing on the console."""
+"""The pages in a real browser, as wide as a telephone, with nothing on the console."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,30 +38,6 @@ async def page() -> AsyncIterator[Any]:
         assert not said
 
 
-async def test_a_person_evaluates_a_picture_of_theirs(
-    page: Any, web_url: str, samples: Path
-) -> None:
-    await page.goto(web_url)
-    await page.get_by_role("link", name="Evaluate", exact=True).click()
-    await page.locator("select[name=model]").select_option("MNIST-CNN")
-    await page.wait_for_url("**/evaluate?model=MNIST-CNN")
-    await page.get_by_label("Files of yours").set_input_files(samples / "seven.png")
-    await page.get_by_label("Queries each").fill("20")
-    await page.get_by_role("button", name="Run").click()
-    await page.wait_for_url("**/evaluations/*")
-    await page.get_by_role("heading", name="Where the time goes").wait_for(timeout=60_000)
-    first = page.locator(".classes li").first
-    assert await first.locator(".label").inner_text() == "7"
-    width = await page.locator(".picture img").evaluate("one => one.naturalWidth")
-    assert width == 28
-    await page.get_by_role("button", name="Operator").click()
-    cells = await page.locator("[data-layers] tbody td:nth-child(3)").all_inner_texts()
-    assert cells == sorted(cells) and len(cells) > 3
-    await page.get_by_text("Timeline: complete").wait_for(timeout=20_000)
-    await page.get_by_role("link", name="Run again").click()
-    assert await page.get_by_label("Queries each").input_value() == "20"
-
-
 @pytest.mark.parametrize(
     ("path", "shows"),
     [
@@ -70,7 +45,6 @@ async def test_a_person_evaluates_a_picture_of_theirs(
         ("/models/EfficientNet-Lite0", "Where it would run"),
         ("/history", "History"),
         ("/fleet", "onnxruntime"),
-        ("/evaluate?model=MNIST-CNN", "Batch sizes"),
     ],
 )
 async def test_pages_show_what_there_is_and_fit_a_telephone(

@@ -65,6 +65,17 @@ async def test_analyses_in_their_formats(
         assert "sandbox" in answer.headers["Content-Security-Policy"]
 
 
+async def test_a_timeline_is_sent_while_it_is_made(
+    session: aiohttp.ClientSession, evaluations: list[str]
+) -> None:
+    path = f"/api/v1/evaluations/{evaluations[0]}/timeline?format=csv"
+    async with session.get(path) as answer:
+        assert answer.headers["Transfer-Encoding"] == "chunked"
+        rows = list(csv.DictReader(io.StringIO((await answer.read()).decode())))
+    async with session.get(f"/api/v1/evaluations/{evaluations[0]}/timeline/account") as answer:
+        assert len(rows) == sum((await answer.json())["stored"].values())
+
+
 async def test_comparisons(session: aiohttp.ClientSession, evaluations: list[str]) -> None:
     ids = ",".join(evaluations)
     async with session.get("/api/v1/comparisons", params={"ids": ids, "layers": "true"}) as answer:
@@ -72,10 +83,11 @@ async def test_comparisons(session: aiohttp.ClientSession, evaluations: list[str
     assert told["comparison"]["evaluation_a"] == evaluations[0]
     metrics = [row["metric"] for row in told["comparison"]["metrics"]]
     assert metrics == ["latency", "p99", "throughput"] and told["layers"] == []
-    path = f"comparisons?ids={ids},last&metric=latency&format=csv"
-    status, media, content = await get(session, path)
+    status, media, content = await get(session, f"comparisons?ids={ids},last&format=csv")
     rows = list(csv.DictReader(io.StringIO(content.decode())))
-    assert (status, media, len(rows)) == (200, "text/csv", 2)
+    assert (status, media, [row["metric"] for row in rows]) == (200, "text/csv", 2 * metrics)
+    assert rows[0]["ratio_value"] and not rows[1]["ratio_value"]  # too few for a p99
+    assert "ratio" not in rows[0]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +116,7 @@ async def test_reports(
         ("comparisons?ids={0},{1}&tolerance=2", 422, "tolerance"),
         ("comparisons?ids={0},0123456789", 404, "no evaluation"),
         ("reports?ids=../../etc/passwd", 422, "ids"),
+        ("evaluations/{1}/timeline?format=xml", 422, "format"),
     ],
 )
 async def test_wrong_questions(

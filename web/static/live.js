@@ -3,7 +3,7 @@
 const box = document.querySelector("[data-live]");
 const find = (name) => document.querySelector(`[data-${name}]`);
 const words = (text) => document.createTextNode(text);
-let runs = [], times = new Map();
+let runs = [], times = new Map(), started = false;
 
 function make(tag, text = "", parent = null, cls = "") {
   const made = document.createElement(tag);
@@ -15,6 +15,7 @@ function make(tag, text = "", parent = null, cls = "") {
 
 const handlers = {
   JobStarted(fact) {
+    started = true;
     runs = fact.runs;
     find("model").textContent = fact.model;
     find("where").textContent = `${fact.framework} ${fact.framework_version} on ${fact.node_id}`;
@@ -26,6 +27,13 @@ const handlers = {
   Progress(fact) {
     if (fact.phase === "fetch" || fact.run < 0) {
       find("phase").textContent = fact.text || fact.phase;
+      return;
+    }
+    if (runs.find((one) => one.index === fact.run)?.options) {
+      // A load's end is known to the worker alone: each phase has a bar of its own.
+      if (fact.total) find("progress").value = Math.min(1, fact.done / fact.total);
+      const load = runs.find((one) => one.index === fact.run);
+      find("phase").textContent = `${load.scenario.replaceAll("_", " ")}, batch ${load.batch_size}, ${load.level} level, ${fact.phase}`;
       return;
     }
     const size = (run) => run.warmup + run.queries;
@@ -83,3 +91,17 @@ source.addEventListener("end", () => {
   // The store may be a moment behind the bus.
   setTimeout(() => location.reload(), 300);
 });
+
+// Until a node begins: the place in its queue.
+async function queued() {
+  if (started) return;
+  try {
+    const answer = await fetch(`/evaluations/${box.dataset.live}/queue`);
+    const text = answer.ok ? await answer.text() : "";
+    if (text && !started) find("phase").textContent = text;
+  } catch {
+    // The server is away: it is asked again.
+  }
+  setTimeout(queued, 2000);
+}
+setTimeout(queued, 1000);

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import WorkerError, unknown
 from . import Spec, constructors
 from .settings import one_of, same_precision
-from .tensorflow_macs import function_operators, graph_operators
+from .tensorflow_macs import CALLS, function_operators, graph_operators, saved_operators
 from .tensors import inputs_of, outputs_of, renamed
 
 SIGNATURE = "serving_default"
@@ -99,7 +99,9 @@ def _named(signatures: Any, folder: str) -> str:
 
 
 def _signature(spec: Spec, tf: Any, loaded: Any) -> Graph:
-    function = loaded.signatures[_named(loaded.signatures, spec.files["graph"])]
+    folder = _folder(spec.files["graph"])
+    signature = _named(loaded.signatures, folder)
+    function = loaded.signatures[signature]
     own = [_tensor(name, each) for name, each in function.structured_input_signature[1].items()]
     said = sorted(function.structured_outputs.items())
     inputs = renamed(own, inputs_of(spec))
@@ -111,7 +113,10 @@ def _signature(spec: Spec, tf: Any, loaded: Any) -> Graph:
         return [answer[name].numpy() for name in read]
 
     def operators(shapes: Mapping[str, Sequence[int]]) -> list[Any]:
-        return function_operators(function, {name: shapes[given] for name, given in fed})
+        given = {name: shapes[name_given] for name, name_given in fed}
+        found = function_operators(function, given)
+        hidden = any(each.type in CALLS for each in found)
+        return saved_operators(folder, signature, given) if hidden else found
 
     variables = list(function.variables)
     outputs = renamed([_tensor(name, each) for name, each in said], outputs_of(spec))

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 UNCOUNTED = (
     *("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase", "XlaCallModule"),
     *("CudnnRNN", "CudnnRNNV3", "BlockLSTM", "BlockLSTMV2", "GRUBlockCell", "LSTMBlockCell"),
-    *("PartitionedCall", "StatefulPartitionedCall", "QuantizedConv2D", "QuantizedMatMul"),
+    *(*CALLS, "QuantizedConv2D", "QuantizedMatMul"),
 )
 """What computes in a way that the graph does not show."""
 MOST_BYTES = 256 << 20
@@ -42,6 +43,18 @@ def function_operators(function: Any, shapes: Mapping[str, Shape]) -> list[Any]:
     whole = tf.function(lambda **fed: function(**fed)).get_concrete_function(**specs)
     frozen = convert_to_constants.convert_variables_to_constants_v2(whole, lower_control_flow=False)
     return list(frozen.graph.get_operations())
+
+
+def saved_operators(folder: str, signature: str, shapes: Mapping[str, Shape]) -> list[Any]:
+    """The operators of a SavedModel's graph as its file has it: of the first generation, flat."""
+    from tensorflow.python.saved_model import loader_impl
+
+    metas = loader_impl.parse_saved_model(folder).meta_graphs
+    meta = next(each for each in metas if "serve" in each.meta_info_def.tags)
+    inputs = meta.signature_def[signature].inputs
+    return graph_operators(
+        meta.graph_def, {inputs[name].name: shape for name, shape in shapes.items()}
+    )
 
 
 def graph_operators(definition: Any, shapes: Mapping[str, Shape]) -> list[Any]:

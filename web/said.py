@@ -1,0 +1,160 @@
+"""Said: what a model says of one input, with the picture or sound where it lies here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from analysis.summary import Result
+from bus.messages import Interval, Prediction
+from manifests.catalog import PACKAGE_URL
+from mlmodelscope.predictions import NO_CLASS, cells_of, class_map
+from web import pixels
+from web.bodies import InputGiven
+from web.problems import ProblemError
+from web.state import State
+
+MOST_SHOWN = 50
+MOST_BOXES = 100
+MOST_LANES = 40
+SAMPLES_URL = f"{PACKAGE_URL}samples/"
+MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".wav": "audio/wav"}
+"""Of samples that come with the package: what a page can show."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something heard, as a bar: when, in which lane, and in words. begin and length in seconds."""
+
+    begin: float
+    length: float
+    lane: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Marks:
+    """All that was heard: the bars, the lanes by name, and the last bar's end in seconds."""
+
+    bars: list[Mark]
+    lanes: list[str]
+    end: float
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of one input. at: its place among all; picture: an address, or nothing."""
+
+    evaluation_id: str
+    at: int
+    prediction: Prediction
+    picture: str = ""
+    media: str = ""
+
+    @property
+    def tables(self) -> list[dict[str, Any]]:
+        """Everything, as tables."""
+        return cells_of(self.prediction)
+
+    @property
+    def address(self) -> str:
+        """Below which its pictures lie."""
+        return f"/evaluations/{self.evaluation_id}/said/{self.at}"
+
+    @property
+    def boxes(self) -> list[tuple[int, Any]]:
+        """What was found, the surest last, so that it lies on top; and its number."""
+        numbered = list(enumerate(self.prediction.boxes))[:MOST_BOXES]
+        return sorted(numbered, key=lambda pair: pair[1].probability)
+
+    @property
+    def legend(self) -> list[tuple[str, str, str]]:
+        """Of a class for each pixel: colour, name, share, the largest first."""
+        found = self.prediction.map
+        if found is None:
+            return []
+        classes, counts = np.unique(class_map(found), return_counts=True)
+        order = np.argsort(-counts, kind="stable").tolist()
+        names = dict(enumerate(found.labels))
+        return [
+            (pixels.hex_of(index), names.get(index, str(index)), f"{share:.1%}")
+            for index, share in ((int(classes[at]), counts[at] / counts.sum()) for at in order)
+            if index != NO_CLASS
+        ]
+
+    @property
+    def marks(self) -> Marks | None:
+        """What was heard, and when."""
+        return marks_of(self.prediction.intervals) if self.prediction.intervals else None
+
+
+def marks_of(intervals: Sequence[Interval]) -> Marks:
+    """Bars in lanes: a lane a label, in the order of their names; many labels share lanes."""
+    labels = sorted({one.label for one in intervals}, key=lambda text: (len(text), text))
+    lanes = labels[:MOST_LANES]
+    lane_of = {label: min(at, MOST_LANES - 1) for at, label in enumerate(labels)}
+    bars = [
+        Mark(
+            begin=one.start_s,
+            length=max(one.end_s - one.start_s, 1e-3),
+            lane=lane_of[one.label],
+            text=f"{one.start_s:.2f}–{one.end_s:.2f} s {one.label} {one.probability:.2f}".strip(),
+        )
+        for one in intervals
+    ]
+    return Marks(bars, lanes, max(one.end_s for one in intervals))
+
+
+async def said(state: State, result: Result, most: int = MOST_SHOWN) -> list[Said]:
+    """Of each input what the model says; of a dataset's, other sections tell."""
+    if result.dataset:
+        return []
+    places = await _pictures(state, result)
+    return [
+        Said(result.evaluation_id, at, one, *places.get(at, ("", "")))
+        for at, one in enumerate(result.predictions[:most])
+    ]
+
+
+async def _pictures(state: State, result: Result) -> dict[int, tuple[str, str]]:
+    """Place of an input -> where what went in is shown, and what it is, as far as it is known."""
+    given = state.inputs.get(result.evaluation_id)
+    if given is None:
+        return {}  # it was asked for elsewhere: a like name would prove nothing
+    inputs = given or await _samples(state, result)
+    if len(inputs) != len(result.predictions):
+        return {}
+    return {at: found for at, one in enumerate(inputs) if (found := _shown(state, one)) is not None}
+
+
+async def _samples(state: State, result: Result) -> tuple[InputGiven, ...]:
+    """The samples that come with its model."""
+    known = await state.client.models(f"{result.model}@{result.model_version}", hidden=True)
+    of_framework = [one for one in known.models if one.framework.name == result.framework]
+    for manifest in of_framework[:1]:
+        return tuple(InputGiven(url=sample.url) for sample in manifest.samples)
+    return ()
+
+
+def _shown(state: State, one: InputGiven) -> tuple[str, str] | None:
+    if one.upload:
+        try:
+            upload = state.uploads.find(one.upload)
+        except ProblemError:
+            return None  # it made room for others
+        return f"/api/v1/uploads/{upload.upload}", upload.media
+    name = (one.url or "").removeprefix(SAMPLES_URL)
+    path = sample_files().get(name)
+    return (f"/samples/{quote(name)}", MEDIA[path.suffix]) if path is not None else None
+
+
+def sample_files() -> dict[str, Path]:
+    """Samples inside the package that a page can show, by name: nothing else is ever served."""
+    folder = Path(str(resources.files("manifests"))) / "models" / "samples"
+    return {path.name: path for path in folder.iterdir() if path.suffix in MEDIA}
