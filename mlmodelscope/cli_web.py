@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from bus.errors import InputError
 from mlmodelscope.where import DEFAULT, Where, run
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def web(
         from bus.service import until_signalled
         from mlmodelscope import local
 
+        if make_token and tokens is None:
+            raise InputError("--make-token: expected --tokens FILE, where the token is to be kept")
         if make_token and tokens and (token := local.first_token(tokens.expanduser())):
             print(f"the first token (it may do everything; in {tokens}): {token}", flush=True)
         async with client, local.web(client, os.environ, **given) as url:

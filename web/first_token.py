@@ -13,12 +13,13 @@ def make_first_token(path: Path) -> str:
     """Write the file, readable by its owner alone, and give the token; empty: it was there."""
     token = secrets.token_hex(20)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, mode=0o700)
+        if path.exists():
+            return ""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return ""
     except OSError as exc:
-        raise InputError(f"tokens {path}: {exc.strerror}") from exc
+        raise InputError(f"tokens {path}: {exc.strerror}; expected a file of yours") from exc
     with os.fdopen(descriptor, "w") as file:
         file.write(f"# role name token\nadminister admin {token}\n")
     return token
