@@ -10,9 +10,9 @@ import hashlib
 import itertools
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -56,6 +56,9 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     timeout_s: float = 600.0
 
 
+G = TypeVar("G", bound=Grid)
+
+
 @dataclass(frozen=True)
 class Wish:
     """One cell: an evaluation as a person could have asked for it alone."""
@@ -79,15 +82,19 @@ class Wish:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def read_grid(path: pathlib.Path) -> Grid:
-    """The grid in a file; InputError says what is wrong in which line."""
+def read_grid(path: pathlib.Path, kind: type[G] = Grid) -> G:  # type: ignore[assignment]
+    """The grid in a file; InputError says what is wrong in which line.
+
+    kind: a study is a grid that says more.
+    """
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path}: cannot be read as a grid ({exc})") from exc
+        what = kind.__name__.lower()
+        raise InputError(f"{path}: cannot be read as a {what} ({exc})") from exc
     document = parse(text, str(path))
     data = document.data if isinstance(document.data, dict) else {}
-    known = Grid.__struct_fields__
+    known = kind.__struct_fields__
     for name in data:
         if name not in known:
             unknown = UnknownNameError("field", name, known)
@@ -95,10 +102,24 @@ def read_grid(path: pathlib.Path) -> Grid:
     # One of something may stand without its brackets.
     data = {k: [v] if k in AXES and not isinstance(v, list) else v for k, v in data.items()}
     try:
-        grid = msgspec.convert(data, Grid, strict=False)
+        grid = msgspec.convert(data, kind, strict=False)
     except msgspec.ValidationError as exc:
         raise InputError(f"{path}: {_said(str(exc))}") from exc
     return checked(grid, str(path))
+
+
+def merged(path: pathlib.Path | None, given: Mapping[str, object], kind: type[G]) -> G:
+    """A file's grid with what was typed beside it, which wins; or that alone."""
+    said = {name: value for name, value in given.items() if value not in ("", None, ())}
+    what = kind.__name__.lower()
+    if path is None and "models" not in said:
+        raise InputError(f"expected a {what}'s FILE, or --models a,b,c")
+    whole = msgspec.to_builtins(read_grid(path, kind)) if path is not None else {}
+    try:
+        made = msgspec.convert({**whole, **said}, kind, strict=False)
+    except msgspec.ValidationError as exc:
+        raise InputError(f"{what}: {exc}") from exc
+    return checked(made, what)
 
 
 def _said(text: str) -> str:
@@ -107,7 +128,7 @@ def _said(text: str) -> str:
     return f"{where.strip('`').removeprefix('$.')}: {what[:1].lower()}{what[1:]}" if where else text
 
 
-def checked(grid: Grid, source: str) -> Grid:
+def checked(grid: G, source: str) -> G:
     """The grid, or InputError: an axis without a value, too many cells, sizes below 1."""
     cells = 1
     for axis in AXES:
@@ -188,6 +209,6 @@ def _wish(grid: Grid, model: str, node: str, at: dict[str, Any]) -> Wish:
     return Wish(asked, grid.dataset, grid.limit)
 
 
-def renamed(grid: Grid, name: str) -> Grid:
+def renamed(grid: G, name: str) -> G:
     """The same grid under another name: none of its cells was done."""
     return msgspec.structs.replace(grid, name=name)

@@ -1,0 +1,285 @@
+"""A study's figures as plotly figures: one for all models, or one a model, as wide as their page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analysis.answers import Answer
+from mlmodelscope.plots import COLORS
+
+Row = dict[str, Any]
+Drawn = list[tuple[str, go.Figure]]
+HEIGHT = 380
+BAR = 26
+PLACE = ("framework", "setting", "node")
+PARTS = {"model": "star", "layer": "circle", "kernel": "diamond"}
+
+
+def figures(answer: Answer) -> Drawn:
+    """The plots of one figure with their titles; none where there is nothing to draw."""
+    draw = DRAW.get(answer.name)
+    rows = answer.table()
+    made = draw(answer, rows) if draw is not None and rows else []
+    for _, one in made:
+        one.update_layout(
+            autosize=True,
+            height=one.layout.height or HEIGHT,
+            margin={"l": 10, "r": 20, "t": 10, "b": 10},
+            legend={"orientation": "h", "y": -0.22, "x": 0, "font": {"size": 12}},
+            hovermode="closest",
+        )
+        one.update_xaxes(automargin=True, title_standoff=8)
+        one.update_yaxes(automargin=True, title_standoff=8)
+    return [(title, one) for title, one in made if one.data]
+
+
+def curve_of(row: Row, rows: Iterable[Row], names: Sequence[str] = PLACE) -> str:
+    """What tells a row's curve from the others: only what differs among them."""
+    every = list(rows)
+    telling = [name for name in names if len({other[name] for other in every}) > 1]
+    return " · ".join(filter(None, (row[name] for name in telling))) or str(row["framework"])
+
+
+def _curves(rows: Sequence[Row], among: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(curve_of(row, among), []).append(row)
+    return found
+
+
+def _colors(names: Iterable[str]) -> dict[str, str]:
+    """The same colour for the same name on every plot of a figure."""
+    return {name: COLORS[at % len(COLORS)] for at, name in enumerate(sorted(set(names)))}
+
+
+def _models(rows: Iterable[Row]) -> list[str]:
+    return list(dict.fromkeys(row["model"] for row in rows))
+
+
+def _reach(rows: Sequence[Row], value: str, low: str, high: str, scale: float = 1.0) -> Row:
+    """Both ends of the 95 % intervals, as plotly wants them."""
+    up = [((row[high] or row[value]) - row[value]) / scale for row in rows]
+    down = [(row[value] - (row[low] or row[value])) / scale for row in rows]
+    return {"type": "data", "array": up, "arrayminus": down, "symmetric": False, "thickness": 1}
+
+
+# ------------------------------------------------------------------ over models
+
+
+def _bars(value: str, low: str, high: str, axis: str, text: Callable[[Row], str]) -> Callable:  # type: ignore[type-arg]
+    """A bar a model and curve, with its interval."""
+
+    def draw(answer: Answer, rows: Sequence[Row]) -> Drawn:
+        known = [row for row in rows if row[value] is not None]
+        curves = _curves(known, rows)
+        colors = _colors(curves)
+        made = go.Figure()
+        for name, own in curves.items():
+            made.add_bar(
+                y=[row["model"] for row in own],
+                x=[row[value] for row in own],
+                error_x=_reach(own, value, low, high),
+                text=[text(row) for row in own],
+                textposition="auto",
+                orientation="h",
+                name=name,
+                marker={"color": colors[name]},
+            )
+        models = _models(rows)
+        made.update_layout(barmode="group", height=130 + BAR * len(models) * max(1, len(curves)))
+        made.update_yaxes(categoryorder="array", categoryarray=models[::-1])
+        return [(answer.title, made.update_xaxes(title=axis, rangemode="tozero"))]
+
+    return draw
+
+
+def _normalised(answer: Answer, rows: Sequence[Row]) -> Drawn:
+    """The geometric mean over batch sizes of each model's ratios, on each system."""
+    known = [row for row in rows if row["ratio"]]
+    if len({row["node"] for row in known}) < 2:
+        return []
+    curves = _curves(known, known)
+    colors = _colors(curves)
+    made = go.Figure()
+    for name, own in curves.items():
+        means = {
+            model: _geometric([row["ratio"] for row in own if row["model"] == model])
+            for model in _models(own)
+        }
+        made.add_bar(
+            y=list(means), x=list(means.values()), orientation="h", name=name,
+            marker={"color": colors[name]},
+            text=[f"×{mean:.3g}" for mean in means.values()],
+        )  # fmt: skip
+    models = _models(rows)
+    made.update_layout(barmode="group", height=130 + BAR * len(models) * len(curves))
+    made.update_yaxes(categoryorder="array", categoryarray=models[::-1])
+    made.add_vline(x=1, line={"dash": "dot", "width": 1, "color": "#888"})
+    return [(answer.title, made.update_xaxes(title="latency, baseline = 1", rangemode="tozero"))]
+
+
+def _geometric(ratios: Sequence[float]) -> float:
+    return math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+
+
+# ------------------------------------------------------------------ over batch sizes
+
+
+def _lines(value: str, ends: tuple[str, str], scale: float, axis: Row) -> Callable:  # type: ignore[type-arg]
+    """A plot a model: a line a curve over batch sizes."""
+
+    def draw(answer: Answer, rows: Sequence[Row]) -> Drawn:
+        colors = _colors(curve_of(row, rows) for row in rows)
+        drawn = []
+        for model in _models(rows):
+            own = [row for row in rows if row["model"] == model and row[value] is not None]
+            made = go.Figure()
+            for name, line in _curves(own, rows).items():
+                made.add_scatter(
+                    x=[row["batch_size"] for row in line],
+                    y=[row[value] / scale for row in line],
+                    error_y=_reach(line, value, *ends, scale=scale),
+                    mode="lines+markers",
+                    name=name,
+                    line={"color": colors[name]},
+                )
+            sizes = sorted({row["batch_size"] for row in own})
+            made.update_xaxes(title="batch size", type="log", tickvals=sizes, ticktext=sizes)
+            drawn.append((model, made.update_yaxes(**axis)))
+        return drawn
+
+    return draw
+
+
+# ------------------------------------------------------------------ accuracy, costs, limits
+
+
+def _accuracy(answer: Answer, rows: Sequence[Row]) -> Drawn:
+    """Of the figure that most models have."""
+    names = [row["name"] for row in rows if row["value"] is not None]
+    if not names:
+        return []
+    first = max(dict.fromkeys(names), key=names.count)
+    own = [row for row in rows if row["name"] == first]
+    axis = f"{first} on {own[0]['dataset']}, 95 % interval"
+    draw = _bars("value", "low", "high", axis, lambda row: f"{row['value']:.4g}")
+    drawn: Drawn = draw(answer, own)
+    return drawn
+
+
+def _tradeoffs(answer: Answer, rows: Sequence[Row]) -> Drawn:
+    """Latency against accuracy, or, where that is not known, against throughput."""
+    known = [row for row in rows if row["latency_ns"] is not None]
+    judged = bool(known) and all(row["accuracy"] is not None for row in known)
+    made, colors = go.Figure(), _colors(_models(known))
+    for model in _models(known):
+        own = [row for row in known if row["model"] == model]
+        made.add_scatter(
+            x=[row["latency_ns"] / 1e6 for row in own],
+            y=[row["accuracy" if judged else "throughput"] for row in own],
+            mode="markers",
+            name=model,
+            marker={
+                "color": colors[model],
+                "size": [13 if row["best"] else 8 for row in own],
+                "symbol": ["circle" if row["best"] else "circle-open" for row in own],
+            },
+            text=[_words(row, known) for row in own],
+            hovertemplate="%{text}<br>%{x:.4g} ms<extra>%{fullData.name}</extra>",
+        )
+    made.update_xaxes(title="latency of a predict, p50 (ms)", type="log")
+    axis = {"title": "accuracy"} if judged else {"title": "inputs per second", "type": "log"}
+    return [(answer.title, made.update_yaxes(**axis).update_layout(height=480))]
+
+
+def _words(row: Row, among: Sequence[Row]) -> str:
+    told = [curve_of(row, among), f"batch {row['batch_size']}"]
+    for name, unit in (("throughput", "inputs/s"), ("cost", "for 1,000"), ("energy_j", "J")):
+        if row[name] is not None:
+            told.append(f"{row[name]:.4g} {unit}")
+    return ", ".join(told) + (" (best)" if row["best"] else "")
+
+
+def _bounds(answer: Answer, rows: Sequence[Row]) -> Drawn:
+    """Models, top layers and top kernels under the roofs of their machines."""
+    known = [row for row in rows if row["intensity"] and row["gflops"]]
+    if not known:
+        return []
+    made, colors = go.Figure(), _colors(_models(known))
+    for model in _models(known):
+        own = [row for row in known if row["model"] == model]
+        made.add_scatter(
+            x=[row["intensity"] for row in own],
+            y=[row["gflops"] for row in own],
+            mode="markers",
+            name=model,
+            marker={
+                "color": colors[model],
+                "size": [15 if row["part"] == "model" else 9 for row in own],
+                "symbol": [PARTS[row["part"]] for row in own],
+            },
+            text=[f"{row['part']} {row['name']}, {curve_of(row, known)}" for row in own],
+            hovertemplate="%{text}<br>%{x:.4g} FLOP/B, %{y:.4g} GFLOP/s<extra></extra>",
+        )
+    ends = [row["intensity"] for row in known]
+    for roof in answer.roofs:
+        at = [min(ends) / 2, roof.ideal_intensity, max(*ends, roof.ideal_intensity) * 2]
+        made.add_scatter(
+            x=at, y=[roof.attainable(x) for x in at], mode="lines", name=f"{roof.source} roof",
+            line={"color": "#888", "dash": "dash", "width": 1.5}, hoverinfo="skip",
+        )  # fmt: skip
+    made.update_xaxes(title="intensity (FLOP a byte)", type="log")
+    made.update_yaxes(title="GFLOP/s", type="log")
+    return [(answer.title, made.update_layout(height=520))]
+
+
+def _layers(answer: Answer, rows: Sequence[Row]) -> Drawn:
+    """A plot a model: a bar a framework, its layers one after the other, coloured by kind."""
+    colors = _colors(row["kind"] for row in rows)
+    drawn = []
+    for model in _models(rows):
+        own = [row for row in rows if row["model"] == model and row["latency_ns"] is not None]
+        made = go.Figure()
+        for kind in dict.fromkeys(row["kind"] for row in own):
+            part = [row for row in own if row["kind"] == kind]
+            made.add_bar(
+                y=[curve_of(row, rows) for row in part],
+                x=[row["latency_ns"] / 1e6 for row in part],
+                base=[row["start_ns"] / 1e6 for row in part],
+                orientation="h",
+                name=kind,
+                marker={"color": colors[kind], "line": {"width": 0.5, "color": "white"}},
+                text=[row["name"] or row["na"].get("name", "") for row in part],
+                textposition="none",
+                hovertemplate="%{text}<br>%{x:.4g} ms<extra>%{fullData.name}</extra>",
+            )
+        curves = len({curve_of(row, rows) for row in own})
+        made.update_layout(barmode="overlay", height=170 + 46 * curves)
+        sizes = {row["batch_size"] for row in own}
+        at = f"batch {sizes.pop()}" if len(sizes) == 1 else "each at its own batch size"
+        drawn.append((model, made.update_xaxes(title=f"time of a predict (ms), {at}")))
+    return drawn
+
+
+DRAW: dict[str, Callable[[Answer, Sequence[Row]], Drawn]] = {
+    "peak-throughput": _bars(
+        "peak_throughput", "throughput_low", "throughput_high", "inputs per second at the peak",
+        lambda row: f"batch {row['peak_batch_size']}",
+    ),
+    "latency-by-batch": _lines(
+        "latency_ns", ("low_ns", "high_ns"), 1e6, {"title": "latency, p50 (ms)", "type": "log"}
+    ),
+    "throughput-by-system": _lines(
+        "throughput", ("throughput_low", "throughput_high"), 1.0,
+        {"title": "inputs per second", "rangemode": "tozero"},
+    ),
+    "normalised-latency": _normalised,
+    "accuracy": _accuracy,
+    "tradeoffs": _tradeoffs,
+    "bounds": _bounds,
+    "layers": _layers,
+}  # fmt: skip
