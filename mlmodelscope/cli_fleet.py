@@ -200,7 +200,7 @@ def _grid(file: Path | None, given: Mapping[str, object], again: bool) -> Grid:
     """The grid of a file, of the command line, or of both."""
     import uuid
 
-    from mlmodelscope.grids import Grid, merged, renamed
+    from mlmodelscope.grids import Grid, merged, read_grid, renamed
 
-    made = merged(file, given, Grid)
+    made = merged(read_grid(file) if file is not None else None, given, Grid)
     return renamed(made, f"{made.name} {uuid.uuid4().hex}".strip()) if again else made

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from mlmodelscope.asked import listed
+from mlmodelscope.exits import guarded
 from mlmodelscope.where import DEFAULT, Where, run
 
 if TYPE_CHECKING:
@@ -138,12 +139,16 @@ def study(
         "ceilings": False if no_ceilings else None,
     }
 
-    async def command(client: Client) -> int:
+    def begin() -> int:
         from mlmodelscope import studies, study_run, study_show
 
         wanted = studies.study_of(file, given, again)
         how = study_run.How(fail_fast=fail_fast, stored=stored)
-        form = study_show.Form(what, output, to, site, top)
-        return await study_show.study(client, wanted, how, form)
+        form = study_show.checked(study_show.Form(what, output, to, site, top))
 
-    return run(command, where)
+        async def command(client: Client) -> int:
+            return await study_show.study(client, wanted, how, form)
+
+        return run(command, where)
+
+    return guarded(begin)

@@ -108,13 +108,13 @@ def read_grid(path: pathlib.Path, kind: type[G] = Grid) -> G:  # type: ignore[as
     return checked(grid, str(path))
 
 
-def merged(path: pathlib.Path | None, given: Mapping[str, object], kind: type[G]) -> G:
+def merged(base: G | None, given: Mapping[str, object], kind: type[G]) -> G:
     """A file's grid with what was typed beside it, which wins; or that alone."""
     said = {name: value for name, value in given.items() if value not in ("", None, ())}
     what = kind.__name__.lower()
-    if path is None and "models" not in said:
+    if base is None and "models" not in said:
         raise InputError(f"expected a {what}'s FILE, or --models a,b,c")
-    whole = msgspec.to_builtins(read_grid(path, kind)) if path is not None else {}
+    whole = msgspec.to_builtins(base) if base is not None else {}
     try:
         made = msgspec.convert({**whole, **said}, kind, strict=False)
     except msgspec.ValidationError as exc:

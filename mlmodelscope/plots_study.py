@@ -16,6 +16,7 @@ Drawn = list[tuple[str, go.Figure]]
 HEIGHT = 380
 BAR = 26
 PLACE = ("framework", "setting", "node")
+SHAPES = ("circle", "diamond", "square", "triangle-up", "cross")
 PARTS = {"model": "star", "layer": "circle", "kernel": "diamond"}
 
 
@@ -29,7 +30,7 @@ def figures(answer: Answer) -> Drawn:
             autosize=True,
             height=one.layout.height or HEIGHT,
             margin={"l": 10, "r": 20, "t": 10, "b": 10},
-            legend={"orientation": "h", "y": -0.22, "x": 0, "font": {"size": 12}},
+            legend={"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0},
             hovermode="closest",
         )
         one.update_xaxes(automargin=True, title_standoff=8)
@@ -54,6 +55,11 @@ def _curves(rows: Sequence[Row], among: Sequence[Row]) -> dict[str, list[Row]]:
 def _colors(names: Iterable[str]) -> dict[str, str]:
     """The same colour for the same name on every plot of a figure."""
     return {name: COLORS[at % len(COLORS)] for at, name in enumerate(sorted(set(names)))}
+
+
+def _shapes(names: Iterable[str]) -> dict[str, str]:
+    """A shape a framework, the same everywhere."""
+    return {name: SHAPES[at % len(SHAPES)] for at, name in enumerate(sorted(set(names)))}
 
 
 def _models(rows: Iterable[Row]) -> list[str]:
@@ -84,7 +90,8 @@ def _bars(value: str, low: str, high: str, axis: str, text: Callable[[Row], str]
                 x=[row[value] for row in own],
                 error_x=_reach(own, value, low, high),
                 text=[text(row) for row in own],
-                textposition="auto",
+                textposition="inside",
+                insidetextanchor="start",
                 orientation="h",
                 name=name,
                 marker={"color": colors[name]},
@@ -175,20 +182,26 @@ def _tradeoffs(answer: Answer, rows: Sequence[Row]) -> Drawn:
     """Latency against accuracy, or, where that is not known, against throughput."""
     known = [row for row in rows if row["latency_ns"] is not None]
     judged = bool(known) and all(row["accuracy"] is not None for row in known)
-    made, colors = go.Figure(), _colors(_models(known))
-    for model in _models(known):
-        own = [row for row in known if row["model"] == model]
+    several = len(_models(known)) > 1
+    curves: dict[str, list[Row]] = {}
+    for row in known:
+        curves.setdefault(curve_of(row, known, ("model", *PLACE)), []).append(row)
+    colors = _colors(_models(known) if several else curves)
+    shapes = _shapes(row["framework"] for row in known)
+    made = go.Figure()
+    for name, own in curves.items():
         made.add_scatter(
             x=[row["latency_ns"] / 1e6 for row in own],
             y=[row["accuracy" if judged else "throughput"] for row in own],
             mode="markers",
-            name=model,
+            name=name,
             marker={
-                "color": colors[model],
-                "size": [13 if row["best"] else 8 for row in own],
-                "symbol": ["circle" if row["best"] else "circle-open" for row in own],
+                "color": [colors[row["model"] if several else name] for row in own],
+                "size": [14 if row["best"] else 8 for row in own],
+                "symbol": [shapes[row["framework"]] for row in own],
+                "line": {"width": [2 if row["best"] else 0 for row in own], "color": "#888"},
             },
-            text=[_words(row, known) for row in own],
+            text=[_words(row) for row in own],
             hovertemplate="%{text}<br>%{x:.4g} ms<extra>%{fullData.name}</extra>",
         )
     made.update_xaxes(title="latency of a predict, p50 (ms)", type="log")
@@ -196,8 +209,8 @@ def _tradeoffs(answer: Answer, rows: Sequence[Row]) -> Drawn:
     return [(answer.title, made.update_yaxes(**axis).update_layout(height=480))]
 
 
-def _words(row: Row, among: Sequence[Row]) -> str:
-    told = [curve_of(row, among), f"batch {row['batch_size']}"]
+def _words(row: Row) -> str:
+    told = [f"batch {row['batch_size']}"]
     for name, unit in (("throughput", "inputs/s"), ("cost", "for 1,000"), ("energy_j", "J")):
         if row[name] is not None:
             told.append(f"{row[name]:.4g} {unit}")

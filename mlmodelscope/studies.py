@@ -18,7 +18,7 @@ from bus.errors import InputError
 from bus.messages import LEVELS, Level, Manifest
 from mlmodelscope import dataset_files, manifest_files
 from mlmodelscope.asked import Asked
-from mlmodelscope.grids import Grid, Wish, merged, renamed, wishes
+from mlmodelscope.grids import Grid, Wish, merged, read_grid, renamed, wishes
 
 LAYERS = LEVELS.index("framework")
 
@@ -49,22 +49,26 @@ class Study(Grid, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def study_of(path: pathlib.Path | None, given: Mapping[str, object], again: bool = False) -> Study:
     """The study of a file, of the command line, or of both; again: none of its cells was done."""
-    study = merged(path, given, Study)
-    study = _beside(study, path.parent if path is not None else pathlib.Path())
+    base = _beside(read_grid(path, Study), path.parent) if path is not None else None
+    study = _beside(merged(base, given, Study), pathlib.Path())
     if study.trace_runs < 1:
         raise InputError("study: trace_runs: expected a whole number from 1")
     return renamed(study, f"{study.name} {uuid.uuid4().hex}".strip()) if again else study
 
 
 def _beside(study: Study, folder: pathlib.Path) -> Study:
-    """The same with its files, which lie beside the study's, named by their whole paths: the ids
-    of cells must not depend on where a person stands."""
+    """The same with its files, which lie in that folder, named by their whole paths: the ids of
+    cells must not depend on where a person stands."""
 
     def found(name: str) -> str:
         there = (folder / name).resolve()
         return str(there) if "://" not in name and there.exists() else name
 
-    files = [found(name) if manifest_files.is_file(name) else name for name in study.models]
+    files = [
+        path
+        for name in study.models
+        for path in (_every(folder, name) if manifest_files.is_file(name) else [name])
+    ]
     own = study.dataset and dataset_files.is_own(study.dataset)
     return msgspec.structs.replace(
         study,
@@ -72,6 +76,17 @@ def _beside(study: Study, folder: pathlib.Path) -> Study:
         inputs=[found(name) for name in study.inputs],
         dataset=found(study.dataset) if own else study.dataset,
     )
+
+
+def _every(folder: pathlib.Path, name: str) -> list[str]:
+    """The manifests' files that are meant: `models/*.yml` is every one in there."""
+    if "*" not in name:
+        return [str((folder / name).resolve())]
+    start = pathlib.Path("/") if name.startswith("/") else folder
+    found = sorted(str(path.resolve()) for path in start.glob(name.lstrip("/")))
+    if not found:
+        raise InputError(f"study: models: no file is called {folder / name}")
+    return found
 
 
 # ---------------------------------------------------------------- the grids of its parts

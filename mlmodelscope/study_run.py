@@ -29,8 +29,10 @@ class How:
 
 @dataclass
 class Done:
-    """A study's cells, and what came of them."""
+    """A study's cells, and what came of them. asked: as it was asked for; study: as its cells are
+    known by."""
 
+    asked: Study
     study: Study
     own: Mapping[str, Manifest]
     sweep: list[Cell] = field(default_factory=list)
@@ -50,8 +52,8 @@ async def run(client: Client, study: Study, how: How, progress: Progress, task: 
     own = studies.own_manifests(study)
     if not how.stored:
         await _refuse_unknown(client, study, own)
-    study = studies.known_by(study, own)
-    done = Done(study, own)
+    asked, study = study, studies.known_by(study, own)
+    done = Done(asked, study, own)
 
     def watched(text: str) -> Watched:
         return Watched(progress, task, text)

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from rich.markup import escape
@@ -14,19 +13,19 @@ from rich.markup import escape
 from analysis.answers import Answer
 from bus.errors import InputError
 from mlmodelscope import analyze, study_run
-from mlmodelscope.answer_words import HIDDEN, cells, columns_of, reasons
+from mlmodelscope.answer_words import HIDDEN
 from mlmodelscope.client import Client
 from mlmodelscope.evaluating import progress_bar
 from mlmodelscope.exits import FAILED, OK
 from mlmodelscope.studies import Study
 from mlmodelscope.study_cells import gather
 from mlmodelscope.study_figures import NAMES, chosen, figures_of
+from mlmodelscope.study_words import alike, cells, columns, reasons
 from mlmodelscope.tables import console, print_json, table
 
 UNSHOWN = HIDDEN | {"evaluation", "start_ns", "kernel", "p99_ns", "baseline_ns", "queries"}
 """What a table in a terminal leaves to the files."""
 IN_SHORT = ("peak-throughput", "accuracy", "bounds", "cells")
-SAME = ("model", "framework", "setting", "node", "batch_size", "dataset")
 MOST_REASONS = 4
 
 
@@ -41,14 +40,23 @@ class Form:
     top: int = 30
 
 
-async def study(client: Client, wanted: Study, how: study_run.How, form: Form) -> int:
-    """Run a study and show it; FAILED where a cell of it failed."""
-    names = chosen(form.what) if form.what else list(NAMES)
+def checked(form: Form) -> Form:
+    """The form, or what is wrong with it, before anything is started."""
+    names = chosen(form.what) if form.what else NAMES
+    if form.output == "csv" and form.to is None and len(names) > 1:
+        raise InputError("--output csv of several figures: name their folder with --to, or one "
+                         "figure with --what")  # fmt: skip
     if form.site is not None:
         from mlmodelscope import pictures, site
 
         pictures.need_plotly()
         site.check(form.site)
+    return form
+
+
+async def study(client: Client, wanted: Study, how: study_run.How, form: Form) -> int:
+    """Run a study and show it; FAILED where a cell of it failed."""
+    names = chosen(form.what) if form.what else list(NAMES)
     with progress_bar() as progress:
         task = progress.add_task("looking at the study", total=None)
 
@@ -62,6 +70,8 @@ async def study(client: Client, wanted: Study, how: study_run.How, form: Form) -
         step("analyzing")
         found = figures_of(material)
         if form.site is not None:
+            from mlmodelscope import site
+
             step("writing the site")
             site.write(material, found, form.site)
     _print({name: found[name] for name in names}, form)
@@ -97,9 +107,7 @@ def _print_csv(answers: Sequence[Answer], folder: Path | None) -> None:
     if len(answers) == 1 and folder is None:
         sys.stdout.write(analyze.as_csv(answers[0]))
         return
-    if folder is None:
-        raise InputError("--output csv of several figures: name their folder with --to, or one "
-                         "figure with --what")  # fmt: skip
+    assert folder is not None  # `checked` saw to it
     folder.mkdir(parents=True, exist_ok=True)
     for answer in answers:
         path = folder / f"{answer.name}.csv"
@@ -116,27 +124,17 @@ def _print_tables(answers: Sequence[Answer], top: int) -> None:
             continue
         rows = answer.table()
         shown = rows[:top] if top else rows
-        same = _same(rows)
-        columns = columns_of(rows, UNSHOWN | same.keys())
+        same = alike(rows)
         title = " · ".join((answer.title, *same.values()))
-        out.print(table([cells(row) for row in shown], columns, f"\n{title}"))
+        found = columns(answer.name, rows, UNSHOWN | same.keys())
+        out.print(table([cells(row) for row in shown], found, f"\n{title}"))
         if len(shown) < len(rows):
             out.print(f"… {len(rows) - len(shown)} more rows: --top 0 shows all")
-        whys = reasons(rows)
+        whys = reasons(answer.name, rows)
         for line in [*answer.notes, *whys[:MOST_REASONS]]:
             out.print(f"[dim]{escape(line)}[/]")
         if len(whys) > MOST_REASONS:
             out.print(f"[dim]… {len(whys) - MOST_REASONS} more reasons: --output json[/]")
-
-
-def _same(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What is alike in all rows, as words: a title says it once."""
-    found = {}
-    for name in SAME:
-        values = {row.get(name) for row in rows}
-        if len(rows) > 1 and len(values) == 1 and (value := values.pop()):
-            found[name] = f"batch {value}" if name == "batch_size" else str(value)
-    return found
 
 
 def _wrong(answer: Answer) -> Answer:
