@@ -7,7 +7,7 @@ table, a file or a plot shows; a cell that failed is a row whose figures are n/a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -52,7 +52,7 @@ class OfPlace(Row, frozen=True, kw_only=True):
     node: str
 
 
-def about(place: Place) -> dict[str, str]:
+def about(place: Place) -> dict[str, Any]:
     """The columns of OfPlace."""
     return {name: getattr(place, name) for name in place.__struct_fields__}
 
@@ -156,9 +156,7 @@ class AtBatch(OfPlace, frozen=True, kw_only=True):
 
 def latency_by_batch(points: Sequence[Point]) -> Answer:
     """Latency over batch sizes, framework by framework; drawn on a logarithmic axis."""
-    rows = [
-        _at_batch(point) for point in sorted(points, key=lambda p: (p.place, p.batch_size))
-    ]
+    rows = [_at_batch(point) for point in sorted(points, key=lambda p: (p.place, p.batch_size))]
     return figure("latency-by-batch", "Latency over batch sizes, by framework", rows)
 
 
@@ -317,19 +315,3 @@ def figure(
         notes=list(notes),
         unavailable="" if rows else none,
     )
-
-
-def label(place: Place, among: Iterable[Place]) -> str:
-    """What tells a place from the others: only the parts in which they differ."""
-    every = list(among)
-    parts = [
-        getattr(place, name)
-        for name in place.__struct_fields__
-        if len({getattr(other, name) for other in every}) > 1
-    ]
-    return " · ".join(filter(None, parts)) or place.framework
-
-
-def distinct(points: Iterable[Point], name: str) -> Iterator[str]:
-    """The values of one part of the places, each once, in order."""
-    yield from dict.fromkeys(getattr(point.place, name) for point in points)

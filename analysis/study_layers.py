@@ -76,6 +76,7 @@ def bounds(traces: Sequence[Traced], level: str) -> Answer:
 
 def _bounds(trace: Traced) -> Iterator[Bound]:
     yield from _model(trace)
+    unknown = ""
     for part, number, name in (("layer", "A14", "layer_name"), ("kernel", "A10", "name")):
         answer = trace.answers.get(number)
         why = trace.problem or (answer.unavailable if answer else "it was not analyzed")
@@ -85,8 +86,9 @@ def _bounds(trace: Traced) -> Iterator[Bound]:
         ordered = sorted(rows, key=lambda row: -(row["latency_ns"] or 0.0))[:TOP]
         for rank, row in enumerate(ordered, 1):
             yield _bound(trace, part, rank, row[name], row)
-        if not ordered:
+        if not ordered and why != unknown:  # what lacks layers lacks kernels by the same reason
             yield _unknown(trace, part, why)
+            unknown = why
 
 
 def _model(trace: Traced) -> Iterator[Bound]:

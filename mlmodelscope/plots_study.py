@@ -1,4 +1,4 @@
-"""A study's figures as plotly figures: one for all models, or one a model, as wide as their page."""
+"""A study's figures as plotly figures: one for all models, or one a model; as wide as a page."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis.answers import Answer
+from analysis.study_layers import OUTSIDE, UNTOLD
 from mlmodelscope.plots import COLORS
 
 Row = dict[str, Any]
 Drawn = list[tuple[str, go.Figure]]
+Draw = Callable[[Answer, Sequence[Row]], Drawn]
 HEIGHT = 380
 BAR = 26
 PLACE = ("framework", "setting", "node")
+MOST_SEAMS = 120
+"""More layers than this are drawn without lines between them: nothing else would be seen."""
+GREYS = {UNTOLD: "#9aa5ad", OUTSIDE: "#c3cad0"}
 SHAPES = ("circle", "diamond", "square", "triangle-up", "cross")
 PARTS = {"model": "star", "layer": "circle", "kernel": "diamond"}
 
@@ -76,7 +81,7 @@ def _reach(rows: Sequence[Row], value: str, low: str, high: str, scale: float = 
 # ------------------------------------------------------------------ over models
 
 
-def _bars(value: str, low: str, high: str, axis: str, text: Callable[[Row], str]) -> Callable:  # type: ignore[type-arg]
+def _bars(value: str, low: str, high: str, axis: str, text: Callable[[Row], str]) -> Draw:
     """A bar a model and curve, with its interval."""
 
     def draw(answer: Answer, rows: Sequence[Row]) -> Drawn:
@@ -136,7 +141,7 @@ def _geometric(ratios: Sequence[float]) -> float:
 # ------------------------------------------------------------------ over batch sizes
 
 
-def _lines(value: str, ends: tuple[str, str], scale: float, axis: Row) -> Callable:  # type: ignore[type-arg]
+def _lines(value: str, ends: tuple[str, str], scale: float, axis: Row) -> Draw:
     """A plot a model: a line a curve over batch sizes."""
 
     def draw(answer: Answer, rows: Sequence[Row]) -> Drawn:
@@ -174,8 +179,7 @@ def _accuracy(answer: Answer, rows: Sequence[Row]) -> Drawn:
     own = [row for row in rows if row["name"] == first]
     axis = f"{first} on {own[0]['dataset']}, 95 % interval"
     draw = _bars("value", "low", "high", axis, lambda row: f"{row['value']:.4g}")
-    drawn: Drawn = draw(answer, own)
-    return drawn
+    return draw(answer, own)
 
 
 def _tradeoffs(answer: Answer, rows: Sequence[Row]) -> Drawn:
@@ -252,10 +256,11 @@ def _bounds(answer: Answer, rows: Sequence[Row]) -> Drawn:
 
 def _layers(answer: Answer, rows: Sequence[Row]) -> Drawn:
     """A plot a model: a bar a framework, its layers one after the other, coloured by kind."""
-    colors = _colors(row["kind"] for row in rows)
+    colors = _colors(row["kind"] for row in rows if row["kind"] not in GREYS) | GREYS
     drawn = []
     for model in _models(rows):
         own = [row for row in rows if row["model"] == model and row["latency_ns"] is not None]
+        seams = 0.5 if len(own) < MOST_SEAMS else 0.0
         made = go.Figure()
         for kind in dict.fromkeys(row["kind"] for row in own):
             part = [row for row in own if row["kind"] == kind]
@@ -265,20 +270,21 @@ def _layers(answer: Answer, rows: Sequence[Row]) -> Drawn:
                 base=[row["start_ns"] / 1e6 for row in part],
                 orientation="h",
                 name=kind,
-                marker={"color": colors[kind], "line": {"width": 0.5, "color": "white"}},
+                marker={"color": colors[kind], "line": {"width": seams, "color": "white"}},
                 text=[row["name"] or row["na"].get("name", "") for row in part],
                 textposition="none",
                 hovertemplate="%{text}<br>%{x:.4g} ms<extra>%{fullData.name}</extra>",
             )
-        curves = len({curve_of(row, rows) for row in own})
-        made.update_layout(barmode="overlay", height=170 + 46 * curves)
+        curves = list(dict.fromkeys(curve_of(row, rows) for row in own))
+        made.update_layout(barmode="overlay", height=170 + 46 * len(curves))
+        made.update_yaxes(categoryorder="array", categoryarray=curves[::-1])
         sizes = {row["batch_size"] for row in own}
         at = f"batch {sizes.pop()}" if len(sizes) == 1 else "each at its own batch size"
         drawn.append((model, made.update_xaxes(title=f"time of a predict (ms), {at}")))
     return drawn
 
 
-DRAW: dict[str, Callable[[Answer, Sequence[Row]], Drawn]] = {
+DRAW: dict[str, Draw] = {
     "peak-throughput": _bars(
         "peak_throughput", "throughput_low", "throughput_high", "inputs per second at the peak",
         lambda row: f"batch {row['peak_batch_size']}",

@@ -15,7 +15,7 @@ MADE_BY = "mlmodelscope study"
 
 @dataclass(frozen=True)
 class File:
-    """One page of a site: its file's name, what links to it say, and what is on it.
+    """One page of a site: its file's name, what links to it say (its heading too), what is on it.
 
     links: of each section, files that hold its rows, as (file, words).
     """
@@ -30,7 +30,7 @@ class File:
 class Table(Rows):
     """A table whose cells that read n/a have their reasons, and may be links.
 
-    whys: of each row, field -> why it has no value; hrefs: text of a cell -> where it leads.
+    whys: of each row, field -> why it has no value; hrefs: where the first column's texts lead.
     """
 
     whys: Sequence[dict[str, str]] = ()
@@ -40,6 +40,7 @@ class Table(Rows):
 def as_html(file: File, menu: Sequence[File]) -> str:
     """The whole file. menu: the pages that every page links to."""
     page = file.page
+    heading = page.title if file is menu[0] else file.link
     drawn = any(isinstance(part, Plot) for section in page.sections for part in section.parts)
     number = iter(range(10**6))
     body = "".join(_section(file, section, number) for section in page.sections)
@@ -50,8 +51,9 @@ def as_html(file: File, menu: Sequence[File]) -> str:
         f'<meta name="generator" content="{MADE_BY}"><title>{escape(page.title)}</title>'
         '<link rel="icon" href="data:,"><link rel="stylesheet" href="site.css"></head><body>'
         '<a class="skip" href="#main">To the content</a>'
-        f'<header><nav aria-label="Pages">{_menu(file, menu)}</nav></header>'
-        f'<main id="main"><h1>{escape(page.title)}</h1><p class="about">{escape(page.about)}</p>'
+        f'<header><div><a class="brand" href="index.html">{escape(menu[0].page.title)}</a>'
+        f'<nav aria-label="Pages">{_menu(file, menu)}</nav></div></header>'
+        f'<main id="main"><h1>{escape(heading)}</h1><p class="about">{escape(page.about)}</p>'
         f"{body}</main>{scripts if drawn else ''}</body></html>\n"
     )
 
@@ -143,11 +145,11 @@ def _table(part: Rows) -> Iterator[str]:
             why = whys.get(column.field, "") if text == "n/a" else ""
             told = f' title="{escape(why)}"' if why else ""
             classes = " ".join(filter(None, (kind, "na" if text == "n/a" else "")))
-            yield f'<td class="{classes}"{told}>{_cell(text, table)}</td>'
+            yield f'<td class="{classes}"{told}>{_cell(text, column is columns[0], table)}</td>'
         yield "</tr>"
     yield "</tbody></table></div>"
 
 
-def _cell(text: str, table: Table) -> str:
-    href = table.hrefs.get(text)
+def _cell(text: str, first: bool, table: Table) -> str:
+    href = table.hrefs.get(text) if first else None
     return f'<a href="{escape(href)}">{escape(text)}</a>' if href else escape(text)

@@ -44,14 +44,14 @@ GROUPS = (
         "bounds",
         "Bounds",
         "What limits the models, their slowest layers and kernels: memory or compute. Of traces "
-        "at the batch size of each peak.",
+        "at the batch size of each model's peak.",
         ("bounds",),
     ),
     (
         "layers",
         "Layers",
         "Where each framework spends a predict, layer after layer on one axis. Of traces at the "
-        "batch size of each peak.",
+        "batch size of each model's peak.",
         ("layers",),
     ),
 )
@@ -123,7 +123,9 @@ def _warnings(site: Site) -> Iterator[Part]:
     points, done = site.material.points, site.material.done
     untrained = dict.fromkeys(p.place.model for p in points if p.weights != "trained")
     if untrained:
-        text = f"Good for timing, never for accuracy: the weights of {', '.join(untrained)}."
+        all_of = len(untrained) == len(site.models)
+        which = "every model" if all_of else ", ".join(untrained)
+        text = f"Weights that are not trained: {which}. Good for timing, never for accuracy."
         yield Words(text, "warning")
     failed = [cell for cell in done.cells if cell.problem]
     if failed:
@@ -191,7 +193,9 @@ def _evaluations(site: Site, model: str) -> Part:
 
 def _systems(site: Site) -> File:
     done = site.material.done
-    page = Page(f"Systems and cells · {site.title}", "What it was measured on, and how whole it is.")
+    page = Page(
+        f"Systems and cells · {site.title}", "What it was measured on, and how whole it is."
+    )
     for name in ("systems", "cells"):
         page.add(site.found[name].title, _figure(site.found[name], {}))
     for node in site.material.nodes:
@@ -257,22 +261,20 @@ EMPTY: dict[str, Any] = {"layers": 0, "latency_ns": None, "latency_percent": Non
 
 
 def _links(answer: Answer) -> list[tuple[str, str]]:
+    if answer.unavailable:
+        return []
     return [(f"rows/{answer.name}.{ending}", ending.upper()) for ending in ("csv", "json")]
 
 
 def _again(site: Site, material: Material) -> Iterator[Part]:
     yield Code(site.command)
     done = material.done
-    told = "study.yml lies beside this page; "
-    yield Words(
-        f"{told}what is stored already is not measured again, unless --again is added.", "note"
-    )
+    text = "study.yml lies beside this page; what is stored already is not measured again, unless "
+    yield Words(f"{text}--again is added.", "note")
     if done.own:
         text = "manifests of one's own lie in models/; the files that they name belong beside them"
         yield Words(text, "note")
-    versions = {
-        f"mlmodelscope {node.version}" for node in material.nodes.values() if node.version
-    }
+    versions = {f"mlmodelscope {node.version}" for node in material.nodes.values() if node.version}
     digests = {
         f"{told.model} {told.model_version} for {told.framework}: {told.model_digest}"
         for cell in done.sweep
@@ -280,4 +282,3 @@ def _again(site: Site, material: Material) -> Iterator[Part]:
     }
     lines = "\n".join([*sorted(versions), *sorted(digests)])
     yield Code(lines, "versions and digests of what was measured")
-

@@ -17,8 +17,9 @@ a { color: var(--accent); }
 .skip { position: absolute; left: -999px; }
 .skip:focus { left: 8px; top: 8px; background: var(--paper); padding: 8px; z-index: 2; }
 body > header { background: var(--raised); border-bottom: 1px solid var(--line); }
-body > header nav { display: flex; flex-wrap: wrap; gap: 2px 20px; max-width: 1160px;
-  margin: 0 auto; padding: 10px 20px; font-size: .94rem; }
+body > header > div { max-width: 1160px; margin: 0 auto; padding: 9px 20px; font-size: .94rem; }
+.brand { display: block; color: var(--quiet); font-size: .84rem; text-decoration: none; }
+nav { display: flex; flex-wrap: wrap; gap: 2px 20px; }
 nav a { text-decoration: none; padding: 3px 0; }
 nav a[aria-current] { color: var(--ink); font-weight: 600; border-bottom: 2px solid var(--accent); }
 main { max-width: 1160px; margin: 0 auto; padding: 8px 20px 60px; }
@@ -72,6 +73,9 @@ function color(name) {
 function draw(place) {
   const spec = JSON.parse(document.getElementById(place.dataset.figure).textContent);
   const narrow = place.clientWidth < 520;
+  // A legend wants room of its own where it cannot stand in few lines.
+  const entries = spec.data.filter((one) => one.showlegend !== false).length;
+  if (narrow) makeRoom(spec, place, 16 * Math.min(entries, 16));
   const ink = color("--ink"), grid = color("--grid"), layout = spec.layout;
   layout.paper_bgcolor = layout.plot_bgcolor = "rgba(0,0,0,0)";
   layout.font = { color: ink, size: narrow ? 11 : 13, family: "system-ui, Arial, sans-serif" };
@@ -84,6 +88,11 @@ function draw(place) {
     }
   }
   Plotly.react(place, spec.data, layout, { displayModeBar: false, responsive: true });
+}
+
+function makeRoom(spec, place, more) {
+  spec.layout.height = (spec.layout.height || 380) + more;
+  place.style.height = `${spec.layout.height}px`;
 }
 
 function drawAll() { figures.forEach(draw); }

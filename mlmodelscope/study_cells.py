@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from analysis.accuracy import accuracy
+from analysis.answers import Answer
 from analysis.evidence import Evidence
+from analysis.fifteen import answers, asked_of
 from analysis.recommend import price_per_hour
 from analysis.study import Place, Point
 from analysis.study_layers import USED, Traced
@@ -15,7 +20,7 @@ from analysis.summary import Result
 from bus.errors import MLModelScopeError
 from bus.messages import JobStarted, MetricsRecorded, NodeAnnounced
 from mlmodelscope.accuracy_report import figures
-from mlmodelscope.analyses import Analyses, known_ceilings
+from mlmodelscope.analyses import known_ceilings
 from mlmodelscope.client import Client
 from mlmodelscope.grid_run import Cell
 from mlmodelscope.study_run import Done, nodes_of, started_of
@@ -85,10 +90,17 @@ class Places:
 
     def __init__(self, done: Done) -> None:
         self._own = done.own
+        self._environments: dict[str, set[str]] = {}
+        for cell in done.cells:
+            if (result := cell.result) is not None and result.framework:
+                framework = f"{result.framework} {result.framework_version}"
+                self._environments.setdefault(framework, set()).add(result.environment)
         self._like: dict[tuple[str, ...], Place] = {}
+        self._models: dict[str, str] = {}
         for cell in done.sweep:
             if cell.result is not None and cell.result.framework and cell.result.node_id:
-                self._like.setdefault(_likeness(cell), self._ran(cell, cell.result))
+                place = self._like.setdefault(_likeness(cell), self._ran(cell, cell.result))
+                self._models.setdefault(cell.wish.asked.model, place.model)
 
     def of(self, cell: Cell) -> Place:
         """Where it belongs."""
@@ -98,18 +110,21 @@ class Places:
             return found
         asked = cell.wish.asked
         manifest = self._own.get(asked.model)
+        own = f"{manifest.name} {manifest.version}" if manifest else ""
         return Place(
-            model=f"{manifest.name} {manifest.version}" if manifest else asked.model,
+            model=own if manifest else self._models.get(asked.model, asked.model),
             framework=asked.framework or "any framework",
             setting=_setting(cell, asked.environment),
             node=asked.node or "any",
         )
 
     def _ran(self, cell: Cell, result: Result) -> Place:
+        framework = f"{result.framework} {result.framework_version}"
+        several = len(self._environments[framework]) > 1
         return Place(
             model=f"{result.model} {result.model_version}",
-            framework=f"{result.framework} {result.framework_version}",
-            setting=_setting(cell, result.environment),
+            framework=framework,
+            setting=_setting(cell, result.environment if several else ""),
             node=result.node_id,
         )
 
@@ -161,14 +176,22 @@ async def _traced(client: Client, cell: Cell, places: Places) -> Traced:
     facts = list(cell.facts)
     ceilings = await known_ceilings(client, facts)
     evidence = Evidence(facts, timeline, ceilings=ceilings)
-    found = Analyses(evidence, size).answers(",".join(USED))
+    why = cell.result.unavailable.get("framework", "")
+    found = answers(asked_of(evidence, size), USED)
     return Traced(
         place=place,
         batch_size=size,
-        answers={answer.analysis: answer for answer in found},
+        answers={answer.analysis: _with_reason(answer, why) for answer in found},
         predict_ns=evidence.predict_ns(size),
         evaluation_id=evaluation_id,
     )
+
+
+def _with_reason(answer: Answer, why: str) -> Answer:
+    """Where there are no rows: why the node saw no layers, if it said so."""
+    if answer.unavailable and why:
+        return msgspec.structs.replace(answer, unavailable=why)
+    return answer
 
 
 def _judged(cell: Cell, places: Places, done: Done) -> Iterator[Judged]:
@@ -178,7 +201,10 @@ def _judged(cell: Cell, places: Places, done: Done) -> Iterator[Judged]:
         yield Judged(place=place, dataset=dataset, problem=cell.problem or "it did not run")
         return
     result, told = cell.result, 0
-    about = {"dataset": f"{result.dataset} {result.dataset_version}", "place": place}
+    about: dict[str, Any] = {
+        "dataset": f"{result.dataset} {result.dataset_version}",
+        "place": place,
+    }
     problem = ""
     if result.weights != "trained":
         problem = f"its weights are {result.weights}: it is right by chance"

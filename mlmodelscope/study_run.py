@@ -150,11 +150,25 @@ def _ran(cell: Cell) -> Ran:
 
 
 def _trace_wishes(study: Study, sweep: Sequence[Cell]) -> list[Wish]:
-    found = []
-    for cells in _groups(sweep):
+    """One a model, framework, setting and node, all of a model at the same batch size: where its
+    throughput was highest anywhere. One that failed there is looked at where its own was."""
+    groups = _groups(sweep)
+    highest: dict[str, Cell] = {}
+    for cells in groups:
         peak = max(cells, key=_rate)
-        found.append(studies.trace_wish(study, peak.wish.asked, _ran(peak)))
+        if _rate(peak) > _rate(highest.get(_model(peak), peak)) or _model(peak) not in highest:
+            highest[_model(peak)] = peak
+    found = []
+    for cells in groups:
+        sizes = highest[_model(cells[0])].wish.asked.batch_sizes
+        same = [cell for cell in cells if cell.wish.asked.batch_sizes == sizes]
+        chosen = max(same or cells, key=_rate)
+        found.append(studies.trace_wish(study, chosen.wish.asked, _ran(chosen)))
     return found
+
+
+def _model(cell: Cell) -> str:
+    return f"{cell.result.model} {cell.result.model_version}" if cell.result else ""
 
 
 def _rate(cell: Cell) -> float:

@@ -48,6 +48,8 @@ def called(name: str, field: str) -> str:
 def columns(name: str, rows: list[dict[str, Any]], hidden: Container[str]) -> list[Column]:
     """The columns of a figure's rows."""
     found = answer_words.columns_of(rows, hidden)
+    if not any(row.get("failed") for row in rows):
+        found = [one for one in found if one.field != "failed"]
     return [replace(one, heading=called(name, one.field)) for one in found]
 
 
