@@ -18,6 +18,8 @@ TOP = 3
 USED = ("A2", "A10", "A14", "A15")
 """The analyses that these figures are made of."""
 KINDS = {"matmul": "matrix product", "before": "preparing", "after": "elementwise and norm"}
+LONGER = 1.05
+"""Layers that together take more of the predict than this are remarked upon."""
 OUTSIDE, UNTOLD = "outside of layers", "not told by layer"
 NO_TRACES = "the study has no traces: its trace level is {level}"
 
@@ -170,9 +172,18 @@ def layers(traces: Sequence[Traced], level: str) -> Answer:
 
     A framework that tells no layers is one piece, as long as its predict.
     """
-    rows = [row for trace in traces for row in _stack(trace)]
+    rows: list[Stacked] = []
+    notes = []
+    for trace in traces:
+        stack = [*_stack(trace)]
+        rows += stack
+        whole = sum(row.latency_ns or 0.0 for row in stack)
+        if trace.predict_ns and whole > LONGER * trace.predict_ns:
+            where = " · ".join(filter(None, about(trace.place).values()))
+            share = 100 * whole / trace.predict_ns
+            notes.append(f"{where}: its layers, of a deeper run, take {share:.0f} % of its predict")
     why = NO_TRACES.format(level=level)
-    return figure("layers", "Layers of each framework, stacked", rows, why=why)
+    return figure("layers", "Layers of each framework, stacked", rows, notes, why)
 
 
 def _stack(trace: Traced) -> Iterator[Stacked]:

@@ -90,8 +90,8 @@ def study(
     threads
         Threads of the framework within one operator.
     trace
-        How deep to look at the batch size of each peak: library, unless it is said; none, for no
-        traces; hardware for energy.
+        How deep to look at the batch size of each model's peak: library, unless it is said; none,
+        for no traces; hardware for energy.
     baseline
         The node that others are held against. Default: the first by its name.
     requires

@@ -6,6 +6,7 @@ tried: whoever has the same grid run again finds what was done.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -19,6 +20,7 @@ import msgspec
 from bus.errors import InputError, UnknownNameError
 from bus.messages import LEVELS, Level, Preference
 from manifests.reading import parse
+from mlmodelscope import dataset_files, manifest_files
 from mlmodelscope.asked import Asked, OnNodes
 
 MOST_CELLS = 10_000
@@ -78,8 +80,33 @@ class Wish:
         told = {**asdict(self.asked), **plain, "grid": grid, "tried": tried}
         # How long to wait, and whose turn it is, make no other evaluation.
         told["on"] = {k: told["on"][k] for k in ("requires", "spread")}
+        if manifest_files.is_file(self.model):
+            told["model"] = _what(self.model)
+        if self.dataset and dataset_files.is_own(self.dataset):
+            told["dataset"] = _what(self.dataset)
+        told["inputs"] = [_what(name) for name in self.asked.inputs]
         text = json.dumps(told, sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _what(name: str) -> str:
+    """A file by its content, a folder by what lies in it: where it lies makes no other cell."""
+    path = pathlib.Path(name)
+    if path.is_file():
+        return _digest(path, path.stat().st_mtime_ns)
+    return _listing(path) if path.is_dir() else name
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest(path: pathlib.Path, changed_ns: int) -> str:
+    """changed_ns: so that a file that has changed is read again."""
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+@functools.lru_cache(maxsize=64)
+def _listing(path: pathlib.Path) -> str:
+    inside = sorted(str(file.relative_to(path)) for file in path.rglob("*"))
+    return f"{path.name}/ {hashlib.sha256(repr(inside).encode()).hexdigest()}"
 
 
 def read_grid(path: pathlib.Path, kind: type[G] = Grid) -> G:  # type: ignore[assignment]

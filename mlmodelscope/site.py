@@ -82,7 +82,7 @@ def _write_study(material: Material, folder: Path) -> None:
         named[path] = name
     if not named:
         (folder / "models").rmdir()
-    (folder / "study.yml").write_text(as_yaml(_as_typed(done.asked, named)))
+    (folder / "study.yml").write_text(as_yaml(_as_typed(done.study, named)))
 
 
 def _as_typed(study: Study, named: Mapping[str, str]) -> dict[str, Any]:

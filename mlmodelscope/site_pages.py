@@ -11,6 +11,7 @@ import msgspec
 
 from analysis.answers import Answer
 from mlmodelscope import plots_study, study_words
+from mlmodelscope.grid_run import Cell
 from mlmodelscope.page import Cards, Code, Page, Part, Plot, Words
 from mlmodelscope.report_setting import environment_of
 from mlmodelscope.site_html import File, Table
@@ -55,6 +56,8 @@ GROUPS = (
         ("layers",),
     ),
 )
+OF_ALL = ("peak-throughput", "layers")
+"""Figures whose notes speak of all models at once."""
 OF_MODEL = ("peak-throughput", "latency-by-batch", "accuracy", "tradeoffs", "bounds", "layers")
 
 
@@ -69,7 +72,7 @@ class Site:
     @property
     def title(self) -> str:
         """What the study is called."""
-        return self.material.done.asked.shown_title
+        return self.material.done.study.shown_title
 
     @property
     def models(self) -> list[str]:
@@ -174,7 +177,8 @@ def _of_model(site: Site, model: str, name: str) -> File:
         whole = site.found[figure]
         rows = [row for row in whole.rows if getattr(row, "model", "") == model]
         if rows:
-            answer = msgspec.structs.replace(whole, rows=rows)
+            notes = [] if figure in OF_ALL else whole.notes
+            answer = msgspec.structs.replace(whole, rows=rows, notes=notes)
             page.add(answer.title, _figure(answer, {}))
             links[answer.title] = _links(answer)
     page.add("Evaluations", [_evaluations(site, model)])
@@ -192,22 +196,50 @@ def _evaluations(site: Site, model: str) -> Part:
 
 
 def _systems(site: Site) -> File:
-    done = site.material.done
-    page = Page(
-        f"Systems and cells · {site.title}", "What it was measured on, and how whole it is."
-    )
-    for name in ("systems", "cells"):
-        page.add(site.found[name].title, _figure(site.found[name], {}))
-    for node in site.material.nodes:
-        cell = next(
-            cell for cell in done.sweep
-            if (told := started_of(cell)) is not None and told.node_id == node and not cell.problem
-        )  # fmt: skip
+    about = "What it was measured on, and how whole it is."
+    page = Page(f"Systems and cells · {site.title}", about)
+    systems, cells = site.found["systems"], site.found["cells"]
+    page.add(systems.title, _figure(systems, {}))
+    page.add(cells.title, [*_cells(cells)])
+    for title, cell in _environments(site):
         assert cell.result is not None
-        parts = [*environment_of(list(cell.facts), cell.result)]
-        page.add(f"Environment of {node}", parts)
-    links = {site.found[name].title: _links(site.found[name]) for name in ("systems", "cells")}
+        page.add(f"Environment of {title}", [*environment_of(list(cell.facts), cell.result)])
+    links = {answer.title: _links(answer) for answer in (systems, cells)}
     return File("systems.html", "Systems and cells", page, links)
+
+
+def _cells(answer: Answer) -> Iterator[Part]:
+    """How many of each part were measured; those that were not, with the reason."""
+    rows = answer.table()
+    counts: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows:
+        names = ("model", "framework", "setting", "node")
+        count = counts.setdefault(tuple(row[name] for name in names), {n: row[n] for n in names})
+        if row["state"] == "measured":
+            count[row["part"]] = count.get(row["part"], 0) + 1
+        else:
+            count["not whole"] = count.get("not whole", 0) + 1
+    columns = [Column(name, optional=True) for name in ("model", "framework", "setting", "node")]
+    parts = ("sweep", "trace", "dataset", "not whole")
+    columns += [Column(name, show=lambda n: str(n or ""), right=True, optional=True)
+                for name in parts]  # fmt: skip
+    told = [dict.fromkeys(parts, 0) | count for count in counts.values()]
+    yield Words(answer.notes[0])
+    yield Table(sorted(told, key=lambda row: row["model"]), columns, "Measured cells")
+    if wrong := [row for row in rows if row["state"] != "measured"]:
+        shown = study_words.columns(answer.name, wrong, HIDDEN)
+        yield Table([study_words.cells(row) for row in wrong], shown, "Not measured, or not whole")
+
+
+def _environments(site: Site) -> Iterator[tuple[str, Cell]]:
+    """The first cell of each node, framework and environment."""
+    found: dict[str, Cell] = {}
+    for cell in site.material.done.sweep:
+        if (result := cell.result) is not None and not cell.problem and started_of(cell):
+            framework = f"{result.framework} {result.framework_version}"
+            own = f", environment {result.environment}" if result.environment != "default" else ""
+            found.setdefault(f"{result.node_id}: {framework}{own}", cell)
+    yield from sorted(found.items(), key=lambda pair: pair[0])
 
 
 # ---------------------------------------------------------------- parts of them

@@ -1,12 +1,11 @@
 """A study: a grid that says more, and the cells of its three parts.
 
 The sweep measures every batch size with nothing looked at deeper than the model; then the traces
-look deeper, at the batch size of each peak; then the dataset is run once in each framework.
+look deeper, at the batch size of each model's peak; then each framework runs the dataset once.
 """
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
 import uuid
 from collections.abc import Mapping, Sequence
@@ -26,8 +25,8 @@ LAYERS = LEVELS.index("framework")
 class Study(Grid, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a study's file says beside what a grid's does.
 
-    trace: how deep to look at the batch size of each peak, trace_runs times. baseline: the node
-    that others are held against. ceilings: whether nodes measure what their machines can do.
+    trace: how deep to look at the batch size of each model's peak, trace_runs times. baseline: the
+    node that others are held against. ceilings: whether nodes measure what their machines can do.
     """
 
     title: str = ""
@@ -57,8 +56,7 @@ def study_of(path: pathlib.Path | None, given: Mapping[str, object], again: bool
 
 
 def _beside(study: Study, folder: pathlib.Path) -> Study:
-    """The same with its files, which lie in that folder, named by their whole paths: the ids of
-    cells must not depend on where a person stands."""
+    """The same with its files, which lie in that folder, named by their whole paths."""
 
     def found(name: str) -> str:
         there = (folder / name).resolve()
@@ -99,14 +97,6 @@ def own_manifests(study: Study) -> dict[str, Manifest]:
         for name in study.models
         if manifest_files.is_file(name)
     }
-
-
-def known_by(study: Study, own: Mapping[str, Manifest]) -> Study:
-    """The same under a name that changes when a manifest of one's own does: nothing was done."""
-    if not own:
-        return study
-    content = b"".join(msgspec.json.encode(own[name]) for name in sorted(own))
-    return renamed(study, f"{study.name} {hashlib.sha256(content).hexdigest()[:16]}".strip())
 
 
 def sweep_grid(study: Study) -> Grid:

@@ -29,10 +29,8 @@ class How:
 
 @dataclass
 class Done:
-    """A study's cells, and what came of them. asked: as it was asked for; study: as its cells are
-    known by."""
+    """A study's cells, and what came of them."""
 
-    asked: Study
     study: Study
     own: Mapping[str, Manifest]
     sweep: list[Cell] = field(default_factory=list)
@@ -52,8 +50,7 @@ async def run(client: Client, study: Study, how: How, progress: Progress, task: 
     own = studies.own_manifests(study)
     if not how.stored:
         await _refuse_unknown(client, study, own)
-    asked, study = study, studies.known_by(study, own)
-    done = Done(asked, study, own)
+    done = Done(study, own)
 
     def watched(text: str) -> Watched:
         return Watched(progress, task, text)
