@@ -243,7 +243,7 @@ def normalised_latency(points: Sequence[Point], baseline: str) -> Answer:
     ordered = sorted(points, key=lambda p: (p.place, p.batch_size))
     rows = [_ratio(point, at.get(_like(point)), baseline) for point in ordered]
     nodes = sorted({point.place.node for point in points if point.latency is not None})
-    notes = [f"1 is {baseline}"] if baseline else []
+    notes = [f"the baseline is {baseline}"] if baseline else []
     if len(nodes) < 2:
         notes.append(f"all was measured on one system ({', '.join(nodes) or 'none'})")
     for node in nodes:

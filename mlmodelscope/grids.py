@@ -141,11 +141,13 @@ def merged(base: G | None, given: Mapping[str, object], kind: type[G]) -> G:
     what = kind.__name__.lower()
     if base is None and "models" not in said:
         raise InputError(f"expected a {what}'s FILE, or --models a,b,c")
+    if (level := said.get("trace", "")) and level not in LEVELS:
+        raise UnknownNameError("trace level", str(level), LEVELS)
     whole = msgspec.to_builtins(base) if base is not None else {}
     try:
         made = msgspec.convert({**whole, **said}, kind, strict=False)
     except msgspec.ValidationError as exc:
-        raise InputError(f"{what}: {exc}") from exc
+        raise InputError(f"{what}: {_said(str(exc))}") from exc
     return checked(made, what)
 
 

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from analysis.answers import Answer
 from analysis.study_layers import OUTSIDE, UNTOLD
 from mlmodelscope.plots import COLORS
+from mlmodelscope.plots_comparison import ticks
 
 Row = dict[str, Any]
 Drawn = list[tuple[str, go.Figure]]
@@ -18,6 +19,7 @@ Draw = Callable[[Answer, Sequence[Row]], Drawn]
 HEIGHT = 380
 BAR = 26
 PLACE = ("framework", "setting", "node")
+MOST_TICKS = 10
 MOST_SEAMS = 120
 """More layers than this are drawn without lines between them: nothing else would be seen."""
 GREYS = {UNTOLD: "#9aa5ad", OUTSIDE: "#c3cad0"}
@@ -76,6 +78,15 @@ def _reach(rows: Sequence[Row], value: str, low: str, high: str, scale: float = 
     up = [((row[high] or row[value]) - row[value]) / scale for row in rows]
     down = [(row[value] - (row[low] or row[value])) / scale for row in rows]
     return {"type": "data", "array": up, "arrayminus": down, "symmetric": False, "thickness": 1}
+
+
+def _log(values: Iterable[float]) -> Row:
+    """A logarithmic axis with ticks that can be read: plotly's own say 2 and 5 of any power."""
+    known = [value for value in values if value]
+    found = ticks(known)
+    if len(found) > MOST_TICKS:
+        found = [tick for tick in found if math.log10(tick) % 1 < 0.01]
+    return {"type": "log", "tickvals": found, "ticktext": [f"{tick:g}" for tick in found]}
 
 
 # ------------------------------------------------------------------ over models
@@ -161,7 +172,8 @@ def _lines(value: str, ends: tuple[str, str], scale: float, axis: Row) -> Draw:
                 )
             sizes = sorted({row["batch_size"] for row in own})
             made.update_xaxes(title="batch size", type="log", tickvals=sizes, ticktext=sizes)
-            drawn.append((model, made.update_yaxes(**axis)))
+            log = _log(row[value] / scale for row in own) if axis.get("type") == "log" else {}
+            drawn.append((model, made.update_yaxes(**axis | log)))
         return drawn
 
     return draw
@@ -208,8 +220,11 @@ def _tradeoffs(answer: Answer, rows: Sequence[Row]) -> Drawn:
             text=[_words(row) for row in own],
             hovertemplate="%{text}<br>%{x:.4g} ms<extra>%{fullData.name}</extra>",
         )
-    made.update_xaxes(title="latency of a predict, p50 (ms)", type="log")
-    axis = {"title": "accuracy"} if judged else {"title": "inputs per second", "type": "log"}
+    log = _log(row["latency_ns"] / 1e6 for row in known)
+    made.update_xaxes(title="latency of a predict, p50 (ms)", **log)
+    axis: Row = {"title": "accuracy"}
+    if not judged:
+        axis = {"title": "inputs per second", **_log(row["throughput"] for row in known)}
     return [(answer.title, made.update_yaxes(**axis).update_layout(height=480))]
 
 
@@ -243,14 +258,16 @@ def _bounds(answer: Answer, rows: Sequence[Row]) -> Drawn:
             hovertemplate="%{text}<br>%{x:.4g} FLOP/B, %{y:.4g} GFLOP/s<extra></extra>",
         )
     ends = [row["intensity"] for row in known]
+    ideals = [roof.ideal_intensity for roof in answer.roofs]
     for roof in answer.roofs:
         at = [min(ends) / 2, roof.ideal_intensity, max(*ends, roof.ideal_intensity) * 2]
         made.add_scatter(
             x=at, y=[roof.attainable(x) for x in at], mode="lines", name=f"{roof.source} roof",
             line={"color": "#888", "dash": "dash", "width": 1.5}, hoverinfo="skip",
         )  # fmt: skip
-    made.update_xaxes(title="intensity (FLOP a byte)", type="log")
-    made.update_yaxes(title="GFLOP/s", type="log")
+    made.update_xaxes(title="intensity (FLOP a byte)", **_log([*ends, *ideals]))
+    peaks = [roof.peak_gflops for roof in answer.roofs]
+    made.update_yaxes(title="GFLOP/s", **_log([*(row["gflops"] for row in known), *peaks]))
     return [(answer.title, made.update_layout(height=520))]
 
 

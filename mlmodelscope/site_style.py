@@ -84,7 +84,6 @@ function draw(place) {
       Object.assign(axis, { gridcolor: grid, zerolinecolor: grid, linecolor: color("--line") });
       axis.exponentformat = "SI";
       if (axis.title) axis.title.font = { size: narrow ? 11 : 12.5 };
-      if (axis.type === "log" && !axis.tickvals) axis.dtick = "D2";
     }
   }
   Plotly.react(place, spec.data, layout, { displayModeBar: false, responsive: true });

@@ -127,7 +127,8 @@ def _print_tables(answers: Sequence[Answer], top: int) -> None:
         same = alike(rows)
         title = " · ".join((answer.title, *same.values()))
         found = columns(answer.name, rows, UNSHOWN | same.keys())
-        out.print(table([cells(row) for row in shown], found, f"\n{title}"))
+        out.print(f"\n[italic]{escape(title)}[/]")
+        out.print(table([cells(row) for row in shown], found))
         if len(shown) < len(rows):
             out.print(f"… {len(rows) - len(shown)} more rows: --top 0 shows all")
         whys = reasons(answer.name, rows)

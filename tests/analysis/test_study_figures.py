@@ -122,7 +122,7 @@ def test_one_system_is_the_measure() -> None:
     assert b[2]["na"]["ratio"] == "a did not measure it"
     assert b[3]["na"]["ratio"] == "out of memory"
     # The geometric mean of 2 and 1/2.
-    assert found.notes == ["1 is a", "b: ×1 (geometric mean of 2)"]
+    assert found.notes == ["the baseline is a", "b: ×1 (geometric mean of 2)"]
 
 
 def test_one_system_alone_is_said_to_be() -> None:

@@ -20,6 +20,7 @@ import pytest
 from bus.errors import NotStoredError
 from bus.messages import JobStarted
 from mlmodelscope import plots_study
+from mlmodelscope.cli import main
 from mlmodelscope.client import Client
 from mlmodelscope.grids import wishes
 from mlmodelscope.studies import study_of, sweep_grid
@@ -35,7 +36,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-LOOKED_AT = ("index", "tradeoffs", "layers", "systems")
+LOOKED_AT = {(1280, "light"): ("index", "tradeoffs", "layers"), (390, "dark"): ("index", "layers")}
 QUICK = ("--threads", "1", "--runs", "8", "--no-ceilings")
 DIGITS = (
     "study", "--models", "MNIST-CNN", "--frameworks", "onnxruntime,pytorch,tensorflow@^1",
@@ -99,15 +100,14 @@ def test_a_second_time_nothing_is_measured(
     again = {figure["name"]: figure for figure in json.loads(done.stdout)}
     assert again["peak-throughput"] == studied["peak-throughput"]
     assert not (site / "model-old.html").exists()
-    done = mlms(*DIGITS, "--stored", "--what", "peak-throughput", "--output", "csv")
-    rows = list(csv.DictReader(done.stdout.splitlines()))
-    assert [row["framework"].split()[0] for row in rows] == sorted(
-        ["onnxruntime", "pytorch", "tensorflow@^1"]
-    )
-    assert rows[-1]["peak_throughput"].startswith("n/a: ")
     every = ("--stored", "--what", "all", "--output", "csv", "--to", "rows")
-    done = mlms("study", site / "study.yml", *every)
+    assert mlms("study", site / "study.yml", *every).returncode == 1
     assert sorted(path.stem for path in (tmp_path / "rows").iterdir()) == sorted(NAMES)
+    with (tmp_path / "rows" / "peak-throughput.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    frameworks = [row["framework"].split()[0] for row in rows]
+    assert frameworks == ["onnxruntime", "pytorch", "tensorflow@^1"]
+    assert rows[-1]["peak_throughput"].startswith("n/a: it was not measured")
 
 
 def test_the_site_stands_alone(studied: dict[str, Any], site: Path) -> None:
@@ -132,7 +132,7 @@ async def test_a_browser_draws_it(studied: dict[str, Any], site: Path) -> None:
     said: list[str] = []
     async with playwright.async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        for width, scheme in ((1280, "light"), (390, "dark")):
+        for (width, scheme), names in LOOKED_AT.items():
             context = await browser.new_context(
                 viewport={"width": width, "height": 800}, color_scheme=scheme
             )
@@ -143,7 +143,7 @@ async def test_a_browser_draws_it(studied: dict[str, Any], site: Path) -> None:
                 "request",
                 lambda r: None if r.url.startswith(("file:", "data:")) else said.append(r.url),
             )
-            for path in (site / f"{name}.html" for name in LOOKED_AT):
+            for path in (site / f"{name}.html" for name in names):
                 await page.goto(path.as_uri())
                 asked = await page.locator("[data-figure]").count()
                 drawn = await page.locator(".main-svg .plot, .main-svg .cartesianlayer").count()
@@ -163,36 +163,54 @@ def test_every_figure_with_numbers_has_a_plot(studied: dict[str, Any]) -> None:
 # ------------------------------------------------------------------ what is wrong
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
-    "nothing to study": (("study",), "expected a study's FILE, or --models a,b,c"),
-    "no such file": (("study", "none.yml"), "none.yml: cannot be read as a study"),
-    "no such model": (("study", "--models", "MNIST-CN", *QUICK), "did you mean MNIST-CNN"),
+    "no such model": (("--models", "MNIST-CN"), "did you mean MNIST-CNN"),
     "nothing measured yet": (
-        ("study", "--models", "MNIST-CNN", "--name", "never", "--stored", *QUICK),
+        ("--models", "MNIST-CNN", "--name", "never", "--stored"),
         "nothing of this study was measured yet: the same command without --stored measures it",
     ),
-    "no such figure": (("study", "--models", "x", "--what", "peaks"), "unknown figure 'peaks'"),
     "no such baseline": (
-        ("study", "--models", "MNIST-CNN", "--baseline", "nowhere", *QUICK),
+        ("--models", "MNIST-CNN", "--baseline", "nowhere"),
         "unknown baseline node 'nowhere'",
     ),
-    "a folder of others": (
-        ("study", "--models", "x", "--site", "/"),
-        "it is not empty, and holds no study's site",
-    ),
-    "several figures to one stream": (
-        ("study", "--models", "x", "--output", "csv"),
-        "name their folder with --to",
-    ),
-    "no manifest of that name": (("study", "--models", "m/*.yml"), "models: no file is called"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_studies(mlms: Any, case: str) -> None:
     words, text = WRONG[case]
-    done = mlms(*words)
+    done = mlms("study", *words, *QUICK)
     assert done.returncode == 2, done.stderr
     assert text in " ".join(done.stderr.split()), done.stderr
+
+
+WRONG_AT_ONCE: dict[str, tuple[tuple[str, ...], str]] = {
+    "nothing to study": ((), "expected a study's FILE, or --models a,b,c"),
+    "no such file": (("none.yml",), "none.yml: cannot be read as a study"),
+    "a field that is none": (("wrong.yml",), "wrong.yml:2: unknown field 'bacth_sizes'; did you"),
+    "no batch": (("--models", "x", "--batch-size", "0"), "expected whole numbers from 1"),
+    "no number": (("--models", "x", "--batch-size", "two"), "study: batch_sizes[0]: expected"),
+    "no such level": (("--models", "x", "--trace", "deep"), "unknown trace level 'deep'"),
+    "no such figure": (("--models", "x", "--what", "peaks"), "unknown figure 'peaks'"),
+    "a folder of others": (("--models", "x", "--site", "/"), "holds no study's site"),
+    "several figures to one stream": (
+        ("--models", "x", "--output", "csv"),
+        "name their folder with --to",
+    ),
+    "no manifest of that name": (("--models", "m/*.yml"), "models: no file is called m/*.yml"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_AT_ONCE)
+def test_wrong_before_anything_is_started(
+    case: str, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("wrong.yml").write_text("models: MNIST-CNN\nbacth_sizes: [1]\n")
+    words, text = WRONG_AT_ONCE[case]
+    with pytest.raises(SystemExit) as left:
+        main(["study", *words])
+    assert left.value.code == 2
+    assert text in " ".join(capsys.readouterr().err.split())
 
 
 async def test_what_still_runs_is_not_shown_as_measured(mlms: Any, home: Path) -> None:
