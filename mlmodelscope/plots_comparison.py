@@ -35,7 +35,7 @@ def over_batches(sides: Sequence[tuple[str, Sequence[LatencyRow]]]) -> go.Figure
         made.add_trace(go.Scatter(x=at, y=rates, showlegend=False, **look), 1, 2)
     made.update_xaxes(title="batch size", type="log", tickvals=sizes)
     times = [(row.p50_ns or 0) / 1e6 for _, rows in sides for row in rows if row.p50_ns]
-    log = {"type": "log", "tickvals": ticks(times)}
+    log = {"type": "log", "tickvals": _ticks(times)}
     made.update_yaxes(title="latency of a predict, p50 (ms)", col=1, **log)
     made.update_yaxes(title="inputs per second", rangemode="tozero", col=2)
     legend = {"orientation": "h", "y": -0.18}
@@ -43,7 +43,7 @@ def over_batches(sides: Sequence[tuple[str, Sequence[LatencyRow]]]) -> go.Figure
     return made.update_layout(height=HEIGHT, legend=legend, margin=margin, **TEMPLATE)
 
 
-def ticks(values: Sequence[float]) -> list[float]:
+def _ticks(values: Sequence[float]) -> list[float]:
     """1, 2, 5, 10, 20 … as far as the values reach."""
     low, high = min(values, default=1.0), max(values, default=1.0)
     every = (digit * 10.0**power for power in range(-6, 9) for digit in (1, 2, 5))

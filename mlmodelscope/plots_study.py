@@ -11,7 +11,6 @@ import plotly.graph_objects as go
 from analysis.answers import Answer
 from analysis.study_layers import OUTSIDE, UNTOLD
 from mlmodelscope.plots import COLORS
-from mlmodelscope.plots_comparison import ticks
 
 Row = dict[str, Any]
 Drawn = list[tuple[str, go.Figure]]
@@ -19,7 +18,7 @@ Draw = Callable[[Answer, Sequence[Row]], Drawn]
 HEIGHT = 380
 BAR = 26
 PLACE = ("framework", "setting", "node")
-MOST_TICKS = 10
+FEW_TICKS = 3
 MOST_SEAMS = 120
 """More layers than this are drawn without lines between them: nothing else would be seen."""
 GREYS = {UNTOLD: "#9aa5ad", OUTSIDE: "#c3cad0"}
@@ -81,11 +80,18 @@ def _reach(rows: Sequence[Row], value: str, low: str, high: str, scale: float = 
 
 
 def _log(values: Iterable[float]) -> Row:
-    """A logarithmic axis with ticks that can be read: plotly's own say 2 and 5 of any power."""
-    known = [value for value in values if value]
-    found = ticks(known)
-    if len(found) > MOST_TICKS:
-        found = [tick for tick in found if math.log10(tick) % 1 < 0.01]
+    """A logarithmic axis with ticks that can be read: plotly's own say 2 and 5 of any power.
+
+    The coarsest of 1, of 1 2 5, of every digit, that leaves FEW_TICKS where the values are.
+    """
+    known = [value for value in values if value] or [1.0]
+    low, high = min(known) / 1.1, max(known) * 1.1
+    found: list[float] = []
+    for digits in ((1,), (1, 2, 5), range(1, 10)):
+        every = (digit * 10.0**power for power in range(-9, 13) for digit in digits)
+        found = [tick for tick in every if low / 10 <= tick <= high * 10]
+        if sum(low <= tick <= high for tick in found) >= FEW_TICKS:
+            break
     return {"type": "log", "tickvals": found, "ticktext": [f"{tick:g}" for tick in found]}
 
 
