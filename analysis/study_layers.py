@@ -52,6 +52,7 @@ class Bound(OfPlace, frozen=True, kw_only=True):
     part: str
     rank: int
     name: str | None
+    operator: str
     latency_ns: float | None
     latency_percent: float | None
     intensity: float | None
@@ -125,6 +126,7 @@ def _bound(trace: Traced, part: str, rank: int, name: str, row: Mapping[str, Any
         part=part,
         rank=rank,
         name=name,
+        operator=row.get("operator", ""),
         latency_percent=share,
         **values,
     )
@@ -142,6 +144,7 @@ def _unknown(trace: Traced, part: str, why: str, latency_ns: float | None = None
         part=part,
         rank=1,
         name=trace.place.model if part == "model" else None,
+        operator="",
         latency_ns=latency_ns,
         latency_percent=100.0 if latency_ns is not None else None,
         intensity=None,

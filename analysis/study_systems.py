@@ -11,6 +11,8 @@ from analysis.answers import Answer, Row
 from analysis.study import OfPlace, Place, about, figure
 from bus.messages import Conditions, NodeAnnounced
 
+BUSY = 1.5
+"""A load of more than so many a core is not the study's own alone."""
 NOT_TOLD = "its node told nothing of it"
 
 
@@ -27,7 +29,8 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A node as its first cell's record describes it, and its labels now."""
+    """A node as its first cell's record describes it, what it was doing when it was busiest with
+    one about to begin, and its labels now."""
 
     node: NodeAnnounced
     conditions: Conditions | None = None
@@ -35,7 +38,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class System(Row, frozen=True, kw_only=True):
-    """One node. load and governor: when its first cell began."""
+    """One node. load: the highest when a cell began, of one minute and all cores."""
 
     node: str
     processor: str
@@ -80,7 +83,13 @@ def systems(seen: Sequence[Seen], ran: Sequence[Ran]) -> Answer:
                 cells=len(here),
             )
         )
-    return figure("systems", "Systems", rows)
+    busy = [row for row in rows if row.load is not None and row.load > BUSY * row.cores > 0]
+    notes = [
+        f"{row.node}: measured beside other work: load {row.load:.1f} on {row.cores} cores; "
+        "its figures are worth less for it"
+        for row in busy
+    ]
+    return figure("systems", "Systems", rows, notes)
 
 
 class CellRow(OfPlace, frozen=True, kw_only=True):

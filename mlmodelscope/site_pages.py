@@ -130,6 +130,8 @@ def _warnings(site: Site) -> Iterator[Part]:
         which = "every model" if all_of else ", ".join(untrained)
         text = f"Weights that are not trained: {which}. Good for timing, never for accuracy."
         yield Words(text, "warning")
+    for note in site.found["systems"].notes:
+        yield Words(note, "warning")
     failed = [cell for cell in done.cells if cell.problem]
     if failed:
         text = f"{len(failed)} of {len(done.cells)} cells failed: Systems and cells says why."

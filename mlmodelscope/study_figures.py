@@ -83,10 +83,8 @@ def _ran(material: Material) -> Iterator[Ran]:
 
 
 def _seen(material: Material) -> Iterator[Seen]:
+    told = [told for cell in material.done.cells if (told := started_of(cell)) is not None]
     for name, node in material.nodes.items():
-        told = next(
-            started
-            for cell in material.done.sweep
-            if (started := started_of(cell)) is not None and started.node_id == name
-        )
-        yield Seen(node=node, conditions=told.conditions, labels=material.labels.get(name, {}))
+        here = [one.conditions for one in told if one.node_id == name and one.conditions]
+        busiest = max(here, key=lambda one: one.load_1m, default=None)
+        yield Seen(node=node, conditions=busiest, labels=material.labels.get(name, {}))

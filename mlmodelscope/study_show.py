@@ -97,6 +97,8 @@ def _print(found: Mapping[str, Answer], form: Form) -> None:
         short = [_wrong(found[name]) for name in IN_SHORT if name in found]
         _print_tables(answers if form.what else short, form.top)
         if not form.what:
+            for note in found["systems"].notes:
+                console().print(f"[yellow]{escape(note)}[/]")
             others = ", ".join(name for name in found if name not in IN_SHORT)
             console().print(f"\n--what shows the others: {others}; --what all every one")
     sys.stdout.flush()

@@ -257,6 +257,7 @@ def test_the_bound_of_model_layers_and_kernels() -> None:
         (SLOW, "model", 1, NET, None),
         (SLOW, "layer", 1, None, None),
     ]
+    assert [row["operator"] for row in found.table()[:3]] == ["", "Gemm", "Relu"]
     model, first = found.table()[:2]
     # 4e8 FLOPs in the whole predict of 10 ms, not in its layers' 8 ms.
     assert model["gflops"] == pytest.approx(40.0) and model["latency_ns"] == 10.0 * MS
@@ -303,7 +304,13 @@ def test_what_went_wrong_comes_first() -> None:
     assert found.notes == ["3 cells: 1 failed, 1 incomplete, 1 measured"]
     node = NodeAnnounced(node_id="a", incarnation="i", cpu="Chip", cores=4, memory_bytes=8)
     told = Conditions(load_1m=0.5, unavailable={"governor": "no driver"})
-    (row,) = systems([Seen(node=node, conditions=told, labels={"price": "2"})], ran).table()
+    made = systems([Seen(node=node, conditions=told, labels={"price": "2"})], ran)
+    (row,) = made.table()
+    assert not made.notes
+    busy = Seen(node=node, conditions=Conditions(load_1m=6.5))
+    assert systems([busy], ran).notes == [
+        "a: measured beside other work: load 6.5 on 4 cores; its figures are worth less for it"
+    ]
     assert (row["processor"], row["load"], row["labels"], row["cells"]) == (
         "Chip",
         0.5,
