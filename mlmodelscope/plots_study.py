@@ -38,6 +38,7 @@ def figures(answer: Answer) -> Drawn:
             margin={"l": 10, "r": 20, "t": 10, "b": 10},
             legend={"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0},
             hovermode="closest",
+            uniformtext={"mode": "hide", "minsize": 9},
         )
         one.update_xaxes(automargin=True, title_standoff=8)
         one.update_yaxes(automargin=True, title_standoff=8)
@@ -114,6 +115,7 @@ def _bars(value: str, low: str, high: str, axis: str, text: Callable[[Row], str]
                 text=[text(row) for row in own],
                 textposition="inside",
                 insidetextanchor="start",
+                textangle=0,
                 orientation="h",
                 name=name,
                 marker={"color": colors[name]},

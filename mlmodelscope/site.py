@@ -11,7 +11,6 @@ import msgspec
 
 from analysis.answers import Answer
 from bus.errors import InputError
-from manifests.catalog import dump
 from manifests.reading import write as as_yaml
 from mlmodelscope import analyze
 from mlmodelscope.plots import drawing_code
@@ -21,7 +20,9 @@ from mlmodelscope.site_style import SCRIPT, STYLE
 from mlmodelscope.studies import Study
 from mlmodelscope.study_cells import Material
 
-OURS = ("*.html", "rows/*.csv", "rows/*.json", "models/*.yml")
+MOST_BYTES = 10_000_000
+"""An input that is larger is named where it lies, and not copied."""
+OURS = ("*.html", "rows/*.csv", "rows/*.json", "models/*.y*ml", "inputs/*")
 """What is written anew each time: pages of models that are no longer there go."""
 
 
@@ -53,8 +54,8 @@ def write(material: Material, found: Mapping[str, Answer], folder: Path) -> None
 
 
 def _write(material: Material, found: Mapping[str, Answer], folder: Path) -> None:
-    for name in ("", "rows", "models"):
-        (folder / name).mkdir(exist_ok=True)
+    own_files = _study_files(material)
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
     for pattern in OURS:
         for path in folder.glob(pattern):
             path.unlink()
@@ -69,20 +70,27 @@ def _write(material: Material, found: Mapping[str, Answer], folder: Path) -> Non
     (folder / "plotly.min.js").write_text(drawing_code())
     (folder / "site.css").write_text(STYLE)
     (folder / "site.js").write_text(SCRIPT)
-    _write_study(material, folder)
+    for name, content in own_files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
-def _write_study(material: Material, folder: Path) -> None:
-    """The study's file, with manifests of one's own beside it."""
-    done = material.done
-    named = {}
-    for at, (path, manifest) in enumerate(done.own.items()):
-        name = f"models/{at:02}-{Path(path).stem}.yml"
-        (folder / name).write_text(dump(manifest))
-        named[path] = name
-    if not named:
-        (folder / "models").rmdir()
-    (folder / "study.yml").write_text(as_yaml(_as_typed(done.study, named)))
+def _study_files(material: Material) -> dict[str, bytes]:
+    """The study's file, and small files of one's own beside it as they are.
+
+    They are read before anything is written: they may lie in the folder of the site itself.
+    """
+    study, files, named = material.done.study, dict[str, bytes](), dict[str, str]()
+    for kind, paths in (("models", material.done.own), ("inputs", study.inputs)):
+        for at, path in enumerate(path for path in paths if _is_small(Path(path))):
+            name = f"{kind}/{Path(path).name}"
+            named[path] = name if name not in files else f"{kind}/{at}-{Path(path).name}"
+            files[named[path]] = Path(path).read_bytes()
+    return files | {"study.yml": as_yaml(_as_typed(study, named)).encode()}
+
+
+def _is_small(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= MOST_BYTES
 
 
 def _as_typed(study: Study, named: Mapping[str, str]) -> dict[str, Any]:
@@ -97,4 +105,6 @@ def _as_typed(study: Study, named: Mapping[str, str]) -> dict[str, Any]:
         )
         if value != default:
             data[info.name] = value
-    return data | {"models": [named.get(name, name) for name in study.models]}
+    files = {"models": study.models, "inputs": study.inputs}
+    own = {kind: [named.get(name, name) for name in names] for kind, names in files.items()}
+    return data | {kind: names for kind, names in own.items() if names}

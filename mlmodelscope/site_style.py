@@ -86,6 +86,7 @@ function draw(place) {
       if (axis.title) axis.title.font = { size: narrow ? 11 : 12.5 };
     }
   }
+  for (const one of spec.data) if (one.error_x) one.error_x.color = color("--quiet");
   Plotly.react(place, spec.data, layout, { displayModeBar: false, responsive: true });
 }
 
