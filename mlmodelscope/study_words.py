@@ -58,6 +58,8 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
     found = answer_words.cells(row)
     if "memory_bytes" in row:
         found["memory_bytes"] = gib(row["memory_bytes"])
+    if row.get("problem"):
+        found["problem"] = " ".join(row["problem"].split())
     return found
 
 
