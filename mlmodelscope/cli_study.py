@@ -74,7 +74,8 @@ def study(
     frameworks
         Frameworks, separated by commas: `name` or `name@range`. Default: the model's own choice.
     nodes
-        Nodes by id, separated by commas; any (the default); or all: each node that fits.
+        Nodes by id, separated by commas; any (the default); all: each node that fits; or a number:
+        so many of them.
     batch_size
         Batch sizes, separated by commas.
     precisions
