@@ -10,7 +10,8 @@ import msgspec
 from analysis.roofline import Roof
 
 FIRST = (
-    *("analysis", "batch_size", "layer", "layer_name", "index", "name", "operator", "place"),
+    *("analysis", "model", "framework", "setting", "node"),
+    *("batch_size", "layer", "layer_name", "index", "name", "operator", "place"),
     *("of", "count", "shape"),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from mlmodelscope.tables import Column, shortened
@@ -14,8 +14,13 @@ HIDDEN |= {"throughput_high", "until_ns", "p50_ns", "source"}
 """What a table in a terminal leaves to the files."""
 
 
-def reasons(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Why cells read n/a: each reason once, with the columns and how many rows it holds for."""
+def reasons(
+    rows: Sequence[dict[str, Any]], called: Callable[[str], str] | None = None
+) -> list[str]:
+    """Why cells read n/a: each reason once, with the columns and how many rows it holds for.
+
+    called: how a field is called, where it is not its heading.
+    """
     found: dict[str, dict[str, int]] = {}
     for row in rows:
         for name, why in row["na"].items():
@@ -26,7 +31,7 @@ def reasons(rows: Sequence[dict[str, Any]]) -> list[str]:
     for why, columns in found.items():
         count = max(columns.values())
         rows_in_words = "" if count == len(rows) else f" in {count} of {len(rows)} rows"
-        names = ", ".join(heading(name) for name in columns)
+        names = ", ".join(dict.fromkeys(map(called or heading, columns)))
         lines.append(f"n/a: {names}{rows_in_words}: {why}")
     return lines
 

@@ -11,7 +11,15 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bus.errors import InputError, UnknownNameError
 from mlmodelscope import cli_accuracy as accuracies
-from mlmodelscope import cli_analyze, cli_dead, cli_pitfall, cli_secrets, cli_web, cli_zoo
+from mlmodelscope import (
+    cli_analyze,
+    cli_dead,
+    cli_pitfall,
+    cli_secrets,
+    cli_study,
+    cli_web,
+    cli_zoo,
+)
 from mlmodelscope import cli_compare as comparisons
 from mlmodelscope import cli_fleet as fleet
 from mlmodelscope import cli_history as before
@@ -260,6 +268,7 @@ app.command(fleet.nodes)
 app.command(fleet.queue)
 app.command(fleet.usage)
 app.command(fleet.grid)
+app.command(cli_study.study)
 app.command(known.models)
 app.command(known.model)
 app.command(accuracies.accuracy)

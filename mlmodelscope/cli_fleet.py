@@ -200,17 +200,7 @@ def _grid(file: Path | None, given: Mapping[str, object], again: bool) -> Grid:
     """The grid of a file, of the command line, or of both."""
     import uuid
 
-    import msgspec
+    from mlmodelscope.grids import Grid, merged, read_grid, renamed
 
-    from mlmodelscope.grids import Grid, checked, read_grid, renamed
-
-    said = {name: value for name, value in given.items() if value not in ("", None, ())}
-    if file is None and "models" not in said:
-        raise InputError("expected a grid's FILE, or --models a,b,c")
-    whole = msgspec.to_builtins(read_grid(file)) if file is not None else {}
-    try:
-        made = msgspec.convert({**whole, **said}, Grid, strict=False)
-    except msgspec.ValidationError as exc:
-        raise InputError(f"grid: {exc}") from exc
-    made = checked(made, "grid")
+    made = merged(read_grid(file) if file is not None else None, given, Grid)
     return renamed(made, f"{made.name} {uuid.uuid4().hex}".strip()) if again else made

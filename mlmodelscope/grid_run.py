@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 from rich.markup import escape
+from rich.progress import Progress, TaskID
 
 from analysis.accuracy import accuracy
 from analysis.summary import Result, summarize
-from bus.errors import EvaluationError, MLModelScopeError, NotStoredError
+from bus.errors import EvaluationError, MLModelScopeError, NotStoredError, RefusedError
 from bus.messages import DatasetManifest, Manifest, Message, Wanted
 from mlmodelscope import accuracy_report, dataset_files, manifest_files
 from mlmodelscope.asked import as_arguments
@@ -56,33 +57,45 @@ class Running:
 
 async def run(client: Client, grid: Grid, output: str, fail_fast: bool = False) -> int:
     """Run the grid to its end, and print it. FAILED where a cell failed or was refused."""
-    cells: list[Cell] = []
     with progress_bar() as progress:
         task = progress.add_task("starting", total=None)
         async with client:
             progress.update(task, description="looking at the grid")
-            running = await _running(client, grid, fail_fast)
-            cells = [Cell(wish) for wish in wishes(grid, await _places(running))]
-            await _look(running, cells)
-            done = sum(cell.before for cell in cells)
-            progress.update(
-                task, description="evaluating the grid", total=len(cells), completed=done
-            )
-            try:
-                await _run(running, cells, lambda: progress.advance(task))
-            except (asyncio.CancelledError, KeyboardInterrupt):
-                begun = [cell.evaluation for cell in cells if cell.evaluation and not cell.result]
-                await asyncio.gather(*(give_up(client, evaluation) for evaluation in begun))
-                left = sum(1 for cell in cells if cell.result is None)
-                text = f"{len(cells) - left} of {len(cells)} cells are done"
-                print(f"{text}: the same command goes on from there", file=sys.stderr)
-                raise
+            running = await running_of(client, grid, fail_fast)
+            cells = [Cell(wish) for wish in wishes(grid, await places(running))]
+            await complete(running, cells, Watched(progress, task, "evaluating the grid"))
             progress.remove_task(task)
     show(cells, output)
     return FAILED if any(cell.problem for cell in cells) else OK
 
 
-async def _running(client: Client, grid: Grid, fail_fast: bool) -> Running:
+@dataclass(frozen=True)
+class Watched:
+    """A bar that shows how far some cells are, and what it says meanwhile."""
+
+    progress: Progress
+    task: TaskID
+    text: str
+
+
+async def complete(running: Running, cells: Sequence[Cell], watched: Watched) -> None:
+    """Evaluate those cells that were not done before; Ctrl-C stops what was begun."""
+    await look(running, cells)
+    done = sum(cell.before for cell in cells)
+    progress, task = watched.progress, watched.task
+    progress.update(task, description=watched.text, total=len(cells), completed=done)
+    try:
+        await _run(running, cells, lambda: progress.advance(task))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        begun = [cell.evaluation for cell in cells if cell.evaluation and not cell.result]
+        await asyncio.gather(*(give_up(running.client, evaluation) for evaluation in begun))
+        left = sum(1 for cell in cells if cell.result is None)
+        text = f"{len(cells) - left} of {len(cells)} cells are done"
+        print(f"{text}: the same command goes on from there", file=sys.stderr)
+        raise
+
+
+async def running_of(client: Client, grid: Grid, fail_fast: bool) -> Running:
     """Manifests and datasets of one's own go along once, not once a cell."""
     models: dict[str, str | Manifest] = {}
     for model in dict.fromkeys(grid.models):
@@ -94,22 +107,27 @@ async def _running(client: Client, grid: Grid, fail_fast: bool) -> Running:
     return Running(client, grid, fail_fast, models, dataset)
 
 
-async def _places(running: Running) -> dict[str, list[str]]:
-    """For `nodes: all`, or a number: which nodes fit each model, the first choice first."""
+async def places(running: Running) -> dict[str, list[str]]:
+    """For `nodes: all`, or a number: which nodes fit each model, the first choice first; of a model
+    that none fits, a cell says why."""
     grid = running.grid
     if not any(map(is_count, grid.nodes)):
         return {}
     wanted = Wanted(device="", requires=grid.requires, prefer=grid.prefer)
     found = {}
     for name, model in running.models.items():
-        found[name] = (await running.client.fits(model, wanted)).nodes
+        try:
+            found[name] = (await running.client.fits(model, wanted)).nodes
+        except RefusedError:
+            found[name] = ["any"]
     return found
 
 
 # ---------------------------------------------------------------- what was done before
 
 
-async def _look(running: Running, cells: Sequence[Cell]) -> None:
+async def look(running: Running, cells: Sequence[Cell]) -> None:
+    """Give each cell what is stored of it, if it finished."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(cell: Cell) -> None:

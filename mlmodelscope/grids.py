@@ -6,19 +6,21 @@ tried: whoever has the same grid run again finds what was done.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from bus.errors import InputError, UnknownNameError
 from bus.messages import LEVELS, Level, Preference
 from manifests.reading import parse
+from mlmodelscope import dataset_files, manifest_files
 from mlmodelscope.asked import Asked, OnNodes
 
 MOST_CELLS = 10_000
@@ -56,6 +58,9 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     timeout_s: float = 600.0
 
 
+G = TypeVar("G", bound=Grid)
+
+
 @dataclass(frozen=True)
 class Wish:
     """One cell: an evaluation as a person could have asked for it alone."""
@@ -75,19 +80,48 @@ class Wish:
         told = {**asdict(self.asked), **plain, "grid": grid, "tried": tried}
         # How long to wait, and whose turn it is, make no other evaluation.
         told["on"] = {k: told["on"][k] for k in ("requires", "spread")}
+        if manifest_files.is_file(self.model):
+            told["model"] = _what(self.model)
+        if self.dataset and dataset_files.is_own(self.dataset):
+            told["dataset"] = _what(self.dataset)
+        told["inputs"] = [_what(name) for name in self.asked.inputs]
         text = json.dumps(told, sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def read_grid(path: pathlib.Path) -> Grid:
-    """The grid in a file; InputError says what is wrong in which line."""
+def _what(name: str) -> str:
+    """A file by its content, a folder by what lies in it: where it lies makes no other cell."""
+    path = pathlib.Path(name)
+    if path.is_file():
+        return _digest(path, path.stat().st_mtime_ns)
+    return _listing(path) if path.is_dir() else name
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest(path: pathlib.Path, changed_ns: int) -> str:
+    """changed_ns: so that a file that has changed is read again."""
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+@functools.lru_cache(maxsize=64)
+def _listing(path: pathlib.Path) -> str:
+    inside = sorted(str(file.relative_to(path)) for file in path.rglob("*"))
+    return f"{path.name}/ {hashlib.sha256(repr(inside).encode()).hexdigest()}"
+
+
+def read_grid(path: pathlib.Path, kind: type[G] = Grid) -> G:  # type: ignore[assignment]
+    """The grid in a file; InputError says what is wrong in which line.
+
+    kind: a study is a grid that says more.
+    """
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path}: cannot be read as a grid ({exc})") from exc
+        what = kind.__name__.lower()
+        raise InputError(f"{path}: cannot be read as a {what} ({exc})") from exc
     document = parse(text, str(path))
     data = document.data if isinstance(document.data, dict) else {}
-    known = Grid.__struct_fields__
+    known = kind.__struct_fields__
     for name in data:
         if name not in known:
             unknown = UnknownNameError("field", name, known)
@@ -95,10 +129,26 @@ def read_grid(path: pathlib.Path) -> Grid:
     # One of something may stand without its brackets.
     data = {k: [v] if k in AXES and not isinstance(v, list) else v for k, v in data.items()}
     try:
-        grid = msgspec.convert(data, Grid, strict=False)
+        grid = msgspec.convert(data, kind, strict=False)
     except msgspec.ValidationError as exc:
         raise InputError(f"{path}: {_said(str(exc))}") from exc
     return checked(grid, str(path))
+
+
+def merged(base: G | None, given: Mapping[str, object], kind: type[G]) -> G:
+    """A file's grid with what was typed beside it, which wins; or that alone."""
+    said = {name: value for name, value in given.items() if value not in ("", None, ())}
+    what = kind.__name__.lower()
+    if base is None and "models" not in said:
+        raise InputError(f"expected a {what}'s FILE, or --models a,b,c")
+    if (level := said.get("trace", "")) and level not in LEVELS:
+        raise UnknownNameError("trace level", str(level), LEVELS)
+    whole = msgspec.to_builtins(base) if base is not None else {}
+    try:
+        made = msgspec.convert({**whole, **said}, kind, strict=False)
+    except msgspec.ValidationError as exc:
+        raise InputError(f"{what}: {_said(str(exc))}") from exc
+    return checked(made, what)
 
 
 def _said(text: str) -> str:
@@ -107,7 +157,7 @@ def _said(text: str) -> str:
     return f"{where.strip('`').removeprefix('$.')}: {what[:1].lower()}{what[1:]}" if where else text
 
 
-def checked(grid: Grid, source: str) -> Grid:
+def checked(grid: G, source: str) -> G:
     """The grid, or InputError: an axis without a value, too many cells, sizes below 1."""
     cells = 1
     for axis in AXES:
@@ -188,6 +238,6 @@ def _wish(grid: Grid, model: str, node: str, at: dict[str, Any]) -> Wish:
     return Wish(asked, grid.dataset, grid.limit)
 
 
-def renamed(grid: Grid, name: str) -> Grid:
+def renamed(grid: G, name: str) -> G:
     """The same grid under another name: none of its cells was done."""
     return msgspec.structs.replace(grid, name=name)

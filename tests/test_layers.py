@@ -100,6 +100,7 @@ HOMES = {
         "mlmodelscope/cli_report.py",
         "mlmodelscope/cli_dead.py",
         "mlmodelscope/cli_services.py",
+        "mlmodelscope/cli_study.py",
         "mlmodelscope/cli_timelines.py",
         "mlmodelscope/cli_web.py",
         "mlmodelscope/where.py",
@@ -107,7 +108,14 @@ HOMES = {
     "pycocotools": {"analysis/detection.py"},
     "plotly": {
         f"mlmodelscope/{name}.py"
-        for name in ("plots", "plots_roofline", "plots_comparison", "analyses", "page")
+        for name in (
+            "plots",
+            "plots_roofline",
+            "plots_comparison",
+            "plots_study",
+            "analyses",
+            "page",
+        )
     },
     "uvloop": {"bus/loop.py"},
     **WORKER_HOMES,
