@@ -178,6 +178,6 @@ def test_an_unknown_name_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit) as left:
         main(["speed"])
     assert left.value.code == 2
-    assert "no benchmark 'speed'; there is: overhead, tracing, cold, spans" in (
+    assert "no benchmark 'speed'; there is: overhead, tracing, evaluation, cold" in (
         capsys.readouterr().err
     )
