@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 		--timeline demo-timeline.json.gz
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses=2 --no-loadscope-reorder
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .

@@ -24,14 +24,22 @@ WHOLE_MACHINE = ("reliability", "deployment", "benchmarks")
 """Folders whose tests kill servers, fill disks or run a Docker engine: one at a time, and first."""
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests run side by side: what is in one file stays together, as fixtures are shared."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "machine" if path.split("/")[1] in WHOLE_MACHINE else path
+
+    return Files(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what may not run side by side: what is in one file, and what needs the whole machine."""
+    """What needs the whole machine is begun first, so that it does not end last."""
     here = Path(__file__).parent
-    for item in items:
-        folder = item.path.relative_to(here).parts[0]
-        alone = folder in WHOLE_MACHINE
-        item.add_marker(pytest.mark.xdist_group("machine" if alone else str(item.path)))
     items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in WHOLE_MACHINE)
 
 
