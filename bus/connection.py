@@ -315,17 +315,12 @@ class Bus:
         batch: int = 64,
         ack_wait_s: float = 30.0,
         anew: bool = False,
-        linger_s: float = 0.0,
-        last_kinds: tuple[str, ...] = (),
     ) -> Consumer:
         """Take messages from a stream as the durable consumer `durable`, a batch at a time.
 
         anew: nobody else is this consumer; what one before us left unacknowledged comes at once.
-        linger_s: how long what came waits for more, where a batch is not full and no message of
-        last_kinds (as their subjects end) is in it.
         """
         consumer = Consumer(self._client, self._js, stream, durable, handler, batch, self.counters)
-        consumer.linger_s, consumer.last_kinds = linger_s, last_kinds
         with mapped(stream):
             if anew:
                 await patiently(consumer.forget)

@@ -89,11 +89,6 @@ class Consumer:
         self._wake = asyncio.Event()
         self._credit = 0
         self._failed: set[int] = set()
-        self.linger_s = 0.0
-        """How long what came waits for more, where a batch is not full …"""
-        self.last_kinds: tuple[str, ...] = ()
-        """… unless a message of one of these kinds came: there is no more to wait for."""
-        self._last_came = asyncio.Event()
         self._stopping = False
 
     async def forget(self) -> None:
@@ -141,8 +136,6 @@ class Consumer:
         if status is None:
             self._credit = max(0, self._credit - 1)
             self._arrived.append(msg)
-            if msg.subject.rpartition(".")[2] in self.last_kinds:
-                self._last_came.set()
         elif status != "100":  # 100 is a heartbeat; all others end the pull
             self._credit = 0
             if status not in ("404", "408"):
@@ -178,9 +171,6 @@ class Consumer:
             except TimeoutError:
                 self._credit = 0
             return
-        if self.linger_s and len(self._arrived) < self._batch and not self._stopping:
-            await self._linger()
-        self._last_came.clear()
         msgs = [self._arrived.popleft() for _ in range(min(self._batch, len(self._arrived)))]
         if self._credit == 0 and self._batch > 1:
             await self._pull()  # the next batch travels while this one is worked on
@@ -190,13 +180,6 @@ class Consumer:
         for batch in (together, *([one] for one in received if one.sequence in self._failed)):
             if batch:
                 await self._handle(batch)
-
-    async def _linger(self) -> None:
-        try:
-            async with asyncio.timeout(self.linger_s):
-                await self._last_came.wait()
-        except TimeoutError:
-            pass
 
     async def _handle(self, received: list[Received]) -> None:
         try:

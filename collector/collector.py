@@ -14,7 +14,6 @@ from bus.consumer import Consumer, Received
 from bus.errors import BusError, StoreError
 from bus.groups import Groups
 from bus.holding import USER_BYTES, USER_SPANS, read_most
-from bus.messages import EvaluationFailed, EvaluationFinished
 from bus.service import Service
 from bus.system import about
 from collector.answers import Answers
@@ -30,11 +29,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 BATCH = 64
 ACK_WAIT_S = 10.0
 """After so long, what a collector that died had in its hands is given to another."""
-LINGER_S = 0.02
-"""So long what comes waits for more: a short evaluation's facts are one write then, not six, and it
-has ended before they begin to need a core."""
-LAST_KINDS = (EvaluationFinished.__name__, EvaluationFailed.__name__)
-"""After these nothing is waited for: who heard them asks for the whole next."""
 LOOK_S = 5.0
 HOUR_S = 3_600.0
 DAY_NS = 86_400 * 1_000_000_000
@@ -163,14 +157,7 @@ class Collector(Service):
                 await one.ack()
 
         consumer = await self._bus.consume(
-            stream,
-            durable,
-            filters,
-            take,
-            batch=BATCH,
-            ack_wait_s=ACK_WAIT_S,
-            linger_s=LINGER_S,
-            last_kinds=LAST_KINDS,
+            stream, durable, filters, take, batch=BATCH, ack_wait_s=ACK_WAIT_S
         )
         self._consumers.append(consumer)
 

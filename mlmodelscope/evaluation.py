@@ -243,11 +243,11 @@ class Evaluation:
                 await asyncio.sleep(0.25)
         ended_ns = time.time_ns()
         await self._own.end(self._bus)
-        self._later(self._tell_request(ended_ns))
+        await self._tell_request(ended_ns)
         await self.close()
 
     async def _tell_request(self, ended_ns: int) -> None:
-        """The request's own span, which nobody need wait for who wants the result."""
+        """The request's own span: who has the result may ask for the timeline next."""
         if self._own.records("application"):
             await self._watch.at_the_end(self._began_s)
         await self._span.end(self._bus, self._watch, ended_ns)
