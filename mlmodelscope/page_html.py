@@ -80,7 +80,8 @@ def _anchor(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
-def _part(part: Part) -> str:
+def prose(part: Words | Cards | Code) -> str:
+    """What has neither rows nor a drawing; the pages of a site show it alike."""
     match part:
         case Words(text, kind):
             return f'<p class="{kind}">{escape(text)}</p>'
@@ -96,6 +97,12 @@ def _part(part: Part) -> str:
             if not folded:
                 return lines
             return f"<details><summary>{escape(folded)}</summary>{lines}</details>"
+
+
+def _part(part: Part) -> str:
+    match part:
+        case Words() | Cards() | Code():
+            return prose(part)
         case Plot(figure, _):
             drawn = figure.to_html(include_plotlyjs=False, full_html=False, config=PLOT)
             return f'<div class="plot">{drawn}</div>'

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from mlmodelscope.page import Cards, Code, Page, Part, Plot, Rows, Section, Words
+from mlmodelscope.page_html import prose
 
 MADE_BY = "mlmodelscope study"
 """By this a folder is known to hold a study's site."""
@@ -109,20 +110,8 @@ def _plot(plot: Plot, number: int, captioned: bool) -> str:
 
 def _part(part: Part) -> str:
     match part:
-        case Words(text, kind):
-            return f'<p class="{kind}">{escape(text)}</p>'
-        case Cards(figures):
-            cards = "".join(
-                f'<div class="card"><span>{escape(what)}</span><b>{escape(value)}</b>'
-                f"<small>{escape(about)}</small></div>"
-                for what, value, about in figures
-            )
-            return f'<div class="cards">{cards}</div>'
-        case Code(text, folded):
-            lines = f"<pre>{escape(text)}</pre>"
-            if not folded:
-                return lines
-            return f"<details><summary>{escape(folded)}</summary>{lines}</details>"
+        case Words() | Cards() | Code():
+            return prose(part)
         case Rows():
             return "".join(_table(part))
     raise AssertionError(f"plots are drawn elsewhere: {part}")

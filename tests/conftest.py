@@ -98,6 +98,30 @@ def database(mongo_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
         client.drop_database(name)
 
 
+BROWSERS = ("chromium", "chromium-browser")
+BROWSER_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Any]:
+    """A headless browser that asks nobody outside."""
+    if (program := next(filter(None, map(shutil.which, BROWSERS)), None)) is None:
+        pytest.skip("no chromium on PATH: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.async_api")
+    async with playwright.async_playwright() as driver:
+        found = await driver.chromium.launch(executable_path=program, args=BROWSER_FLAGS)
+        yield found
+        await found.close()
+
+
 @pytest.fixture
 def wheels(pytestconfig: pytest.Config) -> Path:
     """Where packages that tests fetch are kept between runs."""

@@ -6,12 +6,12 @@ import asyncio
 import http.client
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -144,16 +144,6 @@ def test_a_browser_only_where_there_is_a_window(monkeypatch: pytest.MonkeyPatch)
     assert perfetto_view._open("http://127.0.0.1:1/") in (True, False)
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 QUERY = """async (sql) => {
     const found = await window.app.trace.engine.query(sql), rows = [], names = found.columns();
     for (const it = found.iter({}); it.valid(); it.next())
@@ -163,27 +153,24 @@ QUERY = """async (sql) => {
 """Asks the trace processor itself, which the page runs as WebAssembly."""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: apt-get install chromium")
-async def test_a_browser_draws_this_trace(address: str, trace: Path, tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.async_api")
-    async with playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = await browser.new_page(viewport={"width": 1400, "height": 900})
-        await page.goto(address)
-        await page.get_by_text("lab-7 worker").first.wait_for(timeout=60_000)
-        await page.evaluate("window.waitForPerfettoIdle()")
-        await page.get_by_text("thread 71").first.wait_for(timeout=20_000)
-        titles = await page.eval_on_selector_all(
-            ".pf-track__title-popup", "all => all.map(one => one.innerText)"
-        )
-        slices = await page.evaluate(QUERY, SLICES)
-        layers = await page.evaluate(QUERY, OPERATORS)
-        samples = await page.evaluate(QUERY, SAMPLES)
-        faults = await page.evaluate(QUERY, FAULTS)
-        flows = await page.evaluate(QUERY, FLOWS)
-        if folder := os.environ.get("MLMS_SCREENSHOTS"):
-            await page.screenshot(path=str(Path(folder) / f"{trace.name}.png"))
-        await browser.close()
+async def test_a_browser_draws_this_trace(
+    browser: Any, address: str, trace: Path, tmp_path: Path
+) -> None:
+    page = await browser.new_page(viewport={"width": 1400, "height": 900})
+    await page.goto(address)
+    await page.get_by_text("lab-7 worker").first.wait_for(timeout=60_000)
+    await page.evaluate("window.waitForPerfettoIdle()")
+    await page.get_by_text("thread 71").first.wait_for(timeout=20_000)
+    titles = await page.eval_on_selector_all(
+        ".pf-track__title-popup", "all => all.map(one => one.innerText)"
+    )
+    slices = await page.evaluate(QUERY, SLICES)
+    layers = await page.evaluate(QUERY, OPERATORS)
+    samples = await page.evaluate(QUERY, SAMPLES)
+    faults = await page.evaluate(QUERY, FAULTS)
+    flows = await page.evaluate(QUERY, FLOWS)
+    if folder := os.environ.get("MLMS_SCREENSHOTS"):
+        await page.screenshot(path=str(Path(folder) / f"{trace.name}.png"))
     for name in ("lab-7 worker", "thread 71", "thread 9", "power (watts)"):
         assert any(title.startswith(name) for title in titles), (name, titles)
     assert slices == [

@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,16 +25,6 @@ from mlmodelscope.grids import wishes
 from mlmodelscope.studies import study_of, sweep_grid
 from mlmodelscope.study_figures import NAMES
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 LOOKED_AT = {(1280, "light"): ("index", "tradeoffs", "layers"), (390, "dark"): ("index", "layers")}
 QUICK = ("--threads", "1", "--runs", "8", "--no-ceilings")
 DIGITS = (
@@ -126,33 +115,28 @@ def test_the_site_stands_alone(studied: dict[str, Any], site: Path) -> None:
     assert whole["rows"] == studied["layers"]["rows"]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: apt-get install chromium")
-async def test_a_browser_draws_it(studied: dict[str, Any], site: Path) -> None:
-    playwright = pytest.importorskip("playwright.async_api")
+async def test_a_browser_draws_it(browser: Any, studied: dict[str, Any], site: Path) -> None:
     said: list[str] = []
-    async with playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        for (width, scheme), names in LOOKED_AT.items():
-            context = await browser.new_context(
-                viewport={"width": width, "height": 800}, color_scheme=scheme
-            )
-            page = await context.new_page()
-            page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on(
-                "request",
-                lambda r: None if r.url.startswith(("file:", "data:")) else said.append(r.url),
-            )
-            for path in (site / f"{name}.html" for name in names):
-                await page.goto(path.as_uri())
-                asked = await page.locator("[data-figure]").count()
-                drawn = await page.locator(".main-svg .plot, .main-svg .cartesianlayer").count()
-                assert drawn >= asked, path.name
-                wide = "document.documentElement.scrollWidth <= window.innerWidth"
-                assert await page.evaluate(wide), f"{path.name} is wider than {width}"
-            ink = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-            assert ink == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(18, 23, 29)")
-        await browser.close()
+    for (width, scheme), names in LOOKED_AT.items():
+        context = await browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme
+        )
+        page = await context.new_page()
+        page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith(("file:", "data:")) else said.append(r.url),
+        )
+        for path in (site / f"{name}.html" for name in names):
+            await page.goto(path.as_uri())
+            asked = await page.locator("[data-figure]").count()
+            drawn = await page.locator(".main-svg .plot, .main-svg .cartesianlayer").count()
+            assert drawn >= asked, path.name
+            wide = "document.documentElement.scrollWidth <= window.innerWidth"
+            assert await page.evaluate(wide), f"{path.name} is wider than {width}"
+        ink = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ink == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(18, 23, 29)")
     assert not said
 
 

@@ -97,3 +97,15 @@ def guarded_url(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     tokens.chmod(0o600)
     with web_server(home, "--tokens", str(tokens)) as url:
         yield url
+
+
+@pytest.fixture
+async def page(browser: Any) -> AsyncIterator[Any]:
+    """A page of a browser; what it says on its console fails the test."""
+    found = await browser.new_page(viewport={"width": 1280, "height": 900})
+    said: list[str] = []
+    found.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
+    found.on("pageerror", lambda error: said.append(str(error)))
+    yield found
+    # A form that comes back with faults has the status 422, of which a browser makes a note.
+    assert not [text for text in said if "status of 422" not in text]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-import shutil
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +17,8 @@ from bus.connection import Bus
 from bus.messages import Scenario
 from mlmodelscope.client import Client
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-browsing = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on PATH: apt-get install chromium"
-)
 SLOW_MS = 90_000
 """PyTorch is imported in a worker of its own; on a busy machine that takes its time."""
-
-
-@pytest.fixture
-async def page() -> AsyncIterator[Any]:
-    """A page of a browser; what it says on its console fails the test."""
-    playwright = pytest.importorskip("playwright.async_api")
-    async with playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        found = await browser.new_page(viewport={"width": 1280, "height": 900})
-        said: list[str] = []
-        found.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-        found.on("pageerror", lambda error: said.append(str(error)))
-        yield found
-        await browser.close()
-        # A form that comes back with faults has the status 422, of which a browser makes a note.
-        assert not [text for text in said if "status of 422" not in text]
 
 
 def status(url: str, body: bytes | None = None) -> int:
@@ -89,7 +58,6 @@ def two(web_url: str, home: Path, samples: Path) -> str:
     return ",".join(asyncio.run(evaluated()))
 
 
-@browsing
 async def test_a_person_sees_why_one_framework_is_slower(
     page: Any, web_url: str, samples: Path
 ) -> None:
@@ -117,7 +85,6 @@ async def test_a_person_sees_why_one_framework_is_slower(
     assert "onnxruntime" in get(page.url) and "pytorch" in get(page.url)
 
 
-@browsing
 async def test_sections_load_by_themselves_and_answer_questions(
     page: Any, web_url: str, two: str
 ) -> None:
@@ -143,7 +110,6 @@ async def test_sections_load_by_themselves_and_answer_questions(
     assert await sampled.locator("polyline, .quiet").count()
 
 
-@browsing
 async def test_what_fits_is_shown_as_constraints_change(page: Any, web_url: str) -> None:
     await page.goto(f"{web_url}/evaluate?model=MNIST-CNN")
     await page.get_by_label("Device").select_option("gpu")
@@ -157,7 +123,6 @@ async def test_what_fits_is_shown_as_constraints_change(page: Any, web_url: str)
     await page.get_by_role("checkbox", name="onnxruntime").wait_for()
 
 
-@browsing
 async def test_errors_stand_beside_their_fields_and_nothing_is_lost(
     page: Any, web_url: str, samples: Path
 ) -> None:
@@ -189,7 +154,6 @@ async def test_errors_stand_beside_their_fields_and_nothing_is_lost(
     assert "four.png" in await page.locator(".said h3").inner_text()
 
 
-@browsing
 async def test_one_thing_is_changed_and_both_are_compared(
     page: Any, web_url: str, two: str
 ) -> None:
@@ -211,7 +175,6 @@ NAMELESS = """all => all.filter(e => e.type !== "hidden" && !e.labels?.length &&
     && !e.title && !e.hasAttribute("alt") && !e.textContent.trim()).map(e => e.outerHTML)"""
 
 
-@browsing
 async def test_they_fit_a_telephone_and_everything_has_a_name(
     page: Any, web_url: str, two: str
 ) -> None:

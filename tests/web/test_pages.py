@@ -2,40 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on PATH: apt-get install chromium"
-)
-
-
-@pytest.fixture
-async def page() -> AsyncIterator[Any]:
-    """A page of a browser; what it says on its console fails the test."""
-    playwright = pytest.importorskip("playwright.async_api")
-    async with playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        found = await browser.new_page(viewport={"width": 1200, "height": 900})
-        said: list[str] = []
-        found.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-        found.on("pageerror", lambda error: said.append(str(error)))
-        yield found
-        await browser.close()
-        assert not said
 
 
 @pytest.mark.parametrize(

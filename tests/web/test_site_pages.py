@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,12 @@ import pytest
 
 from mlmodelscope.client import Client
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on PATH: apt-get install chromium"
-)
 MODEL = "MNIST-CNN"
 PAGES = (
     *("/", "/models", f"/models/{MODEL}", "/datasets", "/datasets/MNIST-5k", "/frameworks"),
     *("/frameworks/onnxruntime", f"/publish?model={MODEL}", "/history", f"/trends?model={MODEL}"),
     "/fleet",
 )
-
-
-@pytest.fixture
-async def page() -> AsyncIterator[Any]:
-    """A page of a browser; what it says on its console fails the test."""
-    playwright = pytest.importorskip("playwright.async_api")
-    async with playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        found = await browser.new_page(viewport={"width": 1280, "height": 900})
-        said: list[str] = []
-        found.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-        found.on("pageerror", lambda error: said.append(str(error)))
-        yield found
-        await browser.close()
-        assert not said
 
 
 @pytest.fixture
