@@ -49,14 +49,20 @@ class Following:
         self._fresh: asyncio.Queue[Message] = asyncio.Queue()
 
     async def __aiter__(self) -> AsyncIterator[Message]:
+        early: list[Message] = []
+        hear = early.append
+
         async def heard(subject: str, message: Message) -> None:
             if not forged(subject, message):
-                self._hear(message)
+                hear(message)
 
         listening = await self._bus.listen(subjects.facts_of(self._id, self._user), heard)
         began_s = asyncio.get_running_loop().time()
         try:
             await self._told()
+            hear = self._hear
+            for message in early:  # it came meanwhile, so after what was told before
+                hear(message)
             while True:
                 if self._fresh.empty():
                     await self._look(asyncio.get_running_loop().time() - began_s)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from benchmarks.deaths.parts import Place
 
-NETWORK = "10.231.77"
+NETWORKS = [f"10.231.{number}" for number in range(1, 255)]
+"""Whose addresses the hosts get: of the first one that nobody has here."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,21 @@ def why_not() -> str:
 @contextmanager
 def network(count: int) -> Iterator[Network]:
     """A bridge with `count` hosts; gone after."""
-    bridge = f"mlms{os.getpid() % 100_000}"
+    bridge, free = f"mlms{os.getpid() % 100_000}", _unused()
     hosts = [
-        Host(f"{bridge}-{number}", f"{bridge}v{number}", f"{NETWORK}.{number + 1}")
+        Host(f"{bridge}-{number}", f"{bridge}v{number}", f"{free}.{number + 1}")
         for number in range(1, count + 1)
     ]
     try:
         _ip("link", "add", bridge, "type", "bridge")
-        _ip("address", "add", f"{NETWORK}.1/24", "dev", bridge)
+        _ip("address", "add", f"{free}.1/24", "dev", bridge)
         _ip("link", "set", bridge, "up")
         for host in hosts:
             _plug_in(host, bridge)
-        yield Network(f"{NETWORK}.1", hosts)
+        yield Network(f"{free}.1", hosts)
     finally:
-        for host in hosts:
+        for host in hosts:  # the cable first: a namespace is taken down later than it says
+            subprocess.run(["ip", "link", "delete", host.cable], capture_output=True)
             subprocess.run(["ip", "netns", "delete", host.name], capture_output=True)
         subprocess.run(["ip", "link", "delete", bridge], capture_output=True)
 
@@ -86,5 +88,12 @@ def _plug_in(host: Host, bridge: str) -> None:
     _ip("-n", host.name, "link", "set", "eth0", "up")
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+def _unused() -> str:
+    """A network that no interface is on: a run that was killed leaves its bridge behind."""
+    taken = _ip("-o", "-4", "address", "show")
+    return next(one for one in NETWORKS if f" {one}." not in taken)
+
+
+def _ip(*arguments: str) -> str:
+    done = subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+    return done.stdout

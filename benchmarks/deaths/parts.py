@@ -68,12 +68,15 @@ class Part:
         deadline_s, why = time.monotonic() + READY_S, ""
         while time.monotonic() < deadline_s:
             if not self.runs:
-                last = self.log.read_text(errors="replace").strip()[-500:]
-                raise EmbeddedError(f"{self.name} ended while it was starting: {last}")
+                raise EmbeddedError(f"{self.name} ended while it was starting: {self._last()}")
             if not (why := await asyncio.to_thread(self.why_not)):
                 return
             await asyncio.sleep(0.05)
-        raise EmbeddedError(f"{self.name} was not ready within {READY_S:g} s: {why}")
+        text = f"{self.name} was not ready within {READY_S:g} s: {why}; it said: {self._last()}"
+        raise EmbeddedError(text)
+
+    def _last(self) -> str:
+        return self.log.read_text(errors="replace").strip()[-500:] or "nothing"
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
