@@ -28,6 +28,7 @@ COOKIE = "mlms_session"
 SESSIONS = 10_000
 SESSION_S = 12 * 3600.0
 TOKEN_LETTERS = 20
+SCHEME = "X-Forwarded-Proto"
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -99,6 +100,11 @@ class Access:
     def logout(self, visitor: Visitor) -> None:
         """End a session."""
         self._sessions.pop(visitor.session, None)
+
+    def encrypted(self, request: web.Request) -> bool:
+        """Whether the browser came by https: to us, or to the proxy before us."""
+        by_proxy = self._proxy is not None and self._proxy.trusts(request)
+        return request.secure or (by_proxy and request.headers.get(SCHEME, "").lower() == "https")
 
     @property
     def asks(self) -> bool:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from analysis.trends import trends
 from bus.errors import UnknownNameError
 from bus.messages import (
     DatasetManifest,
     Done,
     Fitting,
+    ListHistory,
     Manifest,
     Models,
     NodeSeen,
     Queue,
+    SystemDescribed,
     Wanted,
 )
 from manifests.catalog import not_runnable
 from mlmodelscope.model_filters import Filters, chosen
+from mlmodelscope.trending import NEWEST
 from web.bodies import (
     DatasetQuery,
     Datasets,
@@ -22,6 +28,8 @@ from web.bodies import (
     Fleet,
     ModelQuery,
     QueueQuery,
+    TrendQuery,
+    Trends,
     WithdrawQuery,
 )
 from web.operations import Ask, Operation
@@ -118,6 +126,28 @@ async def list_queue(ask: Ask) -> Queue:
     """What waits and runs."""
     query: QueueQuery = ask.query
     return await ask.state.client.queue(query.evaluation, mine=query.mine)
+
+
+async def find_trends(ask: Ask) -> Trends:
+    """How a model's times went."""
+    query: TrendQuery = ask.query
+    wanted = ListHistory(
+        model=ask.named("model"),
+        framework=query.framework,
+        node=query.node,
+        since_ns=query.since_ns,
+        before_ns=query.before_ns,
+        state="finished",
+        limit=NEWEST,
+    )
+    page = await ask.state.client.history_page(wanted)
+    found = await asyncio.to_thread(trends, page.rows)
+    return Trends(trends=found, older=bool(page.next_before_ns))
+
+
+async def describe_system(ask: Ask) -> SystemDescribed:
+    """What runs, and what waits in it."""
+    return await ask.state.client.system()
 
 
 async def list_nodes(ask: Ask) -> Fleet:
@@ -232,6 +262,23 @@ OPERATIONS = (
         "One node that is alive",
         answer=NodeSeen,
         errors=(404,),
+        tag="nodes",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/models/{model}/trends",
+        find_trends,
+        "How a model's times went over its newest evaluations, and where they changed for good",
+        query=TrendQuery,
+        answer=Trends,
+        tag="models",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/system",
+        describe_system,
+        "The services that answer, and how far behind the streams' consumers are",
+        answer=SystemDescribed,
         tag="nodes",
     ),
     Operation(

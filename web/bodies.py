@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from analysis import formats
+from analysis.trends import Trend
 from bus.messages import Level, Manifest, NodeSeen, Preference, Scenario
 
 EvaluationId = r"^([0-9a-f]{4,32}|last)$"
@@ -73,6 +74,22 @@ class ModelQuery(Struct, frozen=True, kw_only=True):
     max_size: MaxSize = ""
     weights: Name = ""
     hidden: bool = False
+
+
+class TrendQuery(Struct, frozen=True, kw_only=True):
+    """Which of a model's evaluations. since_ns: none asked for earlier; before_ns: nor later."""
+
+    framework: Name = ""
+    node: Name = ""
+    since_ns: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    before_ns: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+
+
+class Trends(Struct, frozen=True, kw_only=True):
+    """A series a framework, node, data and batch size; older: there are older evaluations yet."""
+
+    trends: list[Trend]
+    older: bool = False
 
 
 class DatasetQuery(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from bus.errors import InputError
 from mlmodelscope.past import Past, page_of
+from mlmodelscope.trending import NEWEST
 from web.history_rows import shown
 from web.known_models import KnownModels
 from web.problems import ProblemError
@@ -16,7 +17,6 @@ from web.rendering import Page
 from web.trend_plot import plots
 
 ROWS = 25
-TREND_ROWS = 500
 MOST_PLOTS = 12
 STATES = ("running", "finished", "failed", "cancelled")
 
@@ -65,7 +65,7 @@ async def trends(request: web.Request) -> web.Response:
             state="finished",
         )
         try:
-            page = await page_of(client, asked, 0, TREND_ROWS)
+            page = await page_of(client, asked, 0, NEWEST)
         except InputError as exc:
             wrong = str(exc)
         else:
@@ -81,7 +81,7 @@ async def trends(request: web.Request) -> web.Response:
         left_out=bool(left_out),
         wrong=wrong,
         names=list(dict.fromkeys(one.name for one in known)),
-        most=TREND_ROWS,
+        most=NEWEST,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -23,7 +22,7 @@ from web import (
     page_models,
     page_publish,
 )
-from web.access import COOKIE, SESSION_S
+from web.access import COOKIE
 from web.history_rows import shown
 from web.known_models import KnownModels
 from web.problems import ProblemError
@@ -146,7 +145,7 @@ async def login(request: web.Request) -> web.Response:
         await asyncio.sleep(0.2)
         return Page.render(request, "login.html", status=403, wrong=True)
     response = web.HTTPSeeOther("/")
-    set_session(request, response, visitor.session)
+    Page.keep_session(request, response, visitor.session)
     return response
 
 
@@ -157,18 +156,6 @@ async def logout(request: web.Request) -> web.Response:
     response = web.HTTPSeeOther("/login")
     response.del_cookie(COOKIE)
     return response
-
-
-def set_session(request: web.Request, response: web.StreamResponse, session: str) -> None:
-    """Let the browser come back with it; no script may read it, no other site may send it."""
-    response.set_cookie(
-        COOKIE,
-        session or secrets.token_urlsafe(24),
-        httponly=True,
-        samesite="Strict",
-        secure=request.secure,
-        max_age=int(SESSION_S),
-    )
 
 
 def problem(request: web.Request, found: ProblemError) -> web.Response:

@@ -54,7 +54,7 @@ class Proxy:
 
     def speaks(self, request: web.Request) -> bool:
         """Whether this comes from the proxy, for somebody whom it has let in."""
-        return self._trusted(request.remote) and self.user_header in request.headers
+        return self.trusts(request) and self.user_header in request.headers
 
     def visitor(self, request: web.Request, session: str) -> Visitor:
         """Whom the proxy names; one without a role where it names nobody in one line."""
@@ -68,9 +68,10 @@ class Proxy:
         role = highest(self.roles[group] for group in groups if group in self.roles)
         return Visitor(named[0].strip(), role, session)
 
-    def _trusted(self, address: str | None) -> bool:
+    def trusts(self, request: web.Request) -> bool:
+        """Whether this comes from the proxy's own addresses."""
         try:
-            found = ipaddress.ip_address(address or "")
+            found = ipaddress.ip_address(request.remote or "")
         except ValueError:
             return False
         mapped = getattr(found, "ipv4_mapped", None)

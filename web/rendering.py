@@ -39,15 +39,20 @@ class Page:
         text = cls.text(request, template, session=session, **values)
         response = web.Response(text=text, status=status, content_type=MEDIA)
         if session != request.cookies.get(COOKIE):
-            response.set_cookie(
-                COOKIE,
-                session,
-                httponly=True,
-                samesite="Strict",
-                secure=request.secure,
-                max_age=int(SESSION_S),
-            )
+            cls.keep_session(request, response, session)
         return response
+
+    @classmethod
+    def keep_session(cls, request: web.Request, response: web.StreamResponse, session: str) -> None:
+        """Let the browser come back with it; no script may read it, no other site may send it."""
+        response.set_cookie(
+            COOKIE,
+            session,
+            httponly=True,
+            samesite="Strict",
+            secure=cls.state(request).access.encrypted(request),
+            max_age=int(SESSION_S),
+        )
 
     @classmethod
     def text(cls, request: web.Request, template: str, *, session: str = "", **values: Any) -> str:

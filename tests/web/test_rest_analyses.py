@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,28 @@ async def test_wrong_questions(
     got, media, content = await get(session, path.format(*evaluations))
     assert (got, media) == (status, "application/problem+json"), content
     assert says in content.decode()
+
+
+async def test_how_a_models_times_went(
+    session: aiohttp.ClientSession, evaluations: list[str]
+) -> None:
+    path = "models/MNIST-CNN/trends?framework=onnxruntime&since_ns=1000"
+    status, _, content = await get(session, path)
+    told = json.loads(content)
+    assert status == 200 and not told["older"]
+    points = [point for series in told["trends"] for point in series["points"]]
+    assert {one["framework"] for one in told["trends"]} == {"onnxruntime"}
+    assert set(evaluations) <= {point["evaluation_id"] for point in points}
+    assert all(point["median_ns"] > 0 for point in points)
+    status, media, content = await get(session, "models/MNIST-CNN/trends?since_ns=soon")
+    assert (status, media) == (422, "application/problem+json") and b"since_ns" in content
+
+
+async def test_what_runs_and_what_waits(session: aiohttp.ClientSession) -> None:
+    status, _, content = await get(session, "system")
+    told = json.loads(content)
+    assert status == 200
+    assert {"coordinator", "collector", "node"} <= {one["name"] for one in told["services"]}
+    consumers = {one["name"]: one["consumers"] for one in told["streams"]}
+    assert all(one["waiting"] >= 0 for each in consumers.values() for one in each)
+    assert any("collector" in one["name"] for each in consumers.values() for one in each)

@@ -88,6 +88,22 @@ async def test_each_visitor_is_a_user_of_the_bus(serve: Any) -> None:
             assert answer.status == 200, await answer.text()
 
 
+@pytest.mark.parametrize(
+    ("address", "scheme", "secure"),
+    [(PROXY, "https", True), (PROXY, "http", False), (ELSEWHERE, "https", False)],
+)
+async def test_a_session_that_came_by_https_goes_by_https_alone(
+    serve: Any, address: str, scheme: str, secure: bool
+) -> None:
+    headers = {USER: "ann", "X-Forwarded-Proto": scheme}
+    async with (
+        serve(**BEHIND) as url,
+        from_address(address, url) as session,
+        session.get("/login", headers=headers) as answer,
+    ):
+        assert bool(answer.cookies["mlms_session"]["secure"]) is secure
+
+
 def test_two_names_never_become_one() -> None:
     names = ["ann", "ann.b", "ann-b", "ann b", "ann@b", "Ann", "ä", "a" * 65, "a" * 66]
     assert len({bus_name(name) for name in names}) == len(names)
