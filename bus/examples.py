@@ -47,6 +47,7 @@ from bus.messages import (
     ImageDescribed,
     Input,
     InputParameters,
+    InputTaken,
     Job,
     JobFailed,
     JobFinished,
@@ -335,6 +336,7 @@ EXAMPLES: dict[type[Message], Message] = {
             framework_version="1.31.1",
             environment="default",
             requested={"threads": 1},
+            inputs=[InputTaken(name="seven.png", checksum=f"sha256:{codec.digest(_manifest)}")],
             runs=[_run],
             node=_node,
             conditions=Conditions(

@@ -853,6 +853,18 @@ class Conditions(Struct, frozen=True, kw_only=True):
     unavailable: dict[str, str] = {}
 
 
+class InputTaken(Struct, frozen=True, kw_only=True):
+    """One thing that a job was given, without its content.
+
+    url: where it lies; nothing where it came inside the request, or its address may hold a key (a
+    password, a query). checksum: `sha256:<hex>` of its content, where it is known beforehand.
+    """
+
+    name: str
+    url: str = ""
+    checksum: str = ""
+
+
 class JobStarted(Fact, frozen=True, kw_only=True):
     """A node took the job; `node` says on what it runs.
 
@@ -871,6 +883,8 @@ class JobStarted(Fact, frozen=True, kw_only=True):
     requested: dict[str, str | int] = {}
     runs: list[Run] = []
     node: NodeAnnounced | None = None
+    inputs: list[InputTaken] = []
+    """In order; of labelled data the dataset says it."""
     dataset: str = ""
     dataset_version: str = ""
     dataset_digest: str = ""

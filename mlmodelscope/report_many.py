@@ -222,7 +222,7 @@ def _again(compared: Compared, names: Sequence[str]) -> Iterator[Part]:
     for side, name in zip(compared.sides, names, strict=True):
         yield Words(name)
         yield Code(reproduce.command(side.facts, side.result, side.manifest))
-        for line in reproduce.remarks(side.facts, side.result, side.manifest):
+        for line in reproduce.remarks(side.facts, side.manifest):
             yield Words(line, "note")
     yield Words("This report, of the same evaluations:")
     yield Code(compared.command)

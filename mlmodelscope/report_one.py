@@ -281,5 +281,5 @@ def manifest_of(stored: Reported) -> Iterator[Part]:
 def again(stored: Reported) -> Iterator[Part]:
     """The command, and what it leaves open."""
     yield Code(reproduce.command(stored.facts, stored.result, stored.manifest))
-    for line in reproduce.remarks(stored.facts, stored.result, stored.manifest):
+    for line in reproduce.remarks(stored.facts, stored.manifest):
         yield Words(line, "note")

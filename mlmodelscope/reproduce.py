@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from analysis.items import items_of
 from analysis.summary import Result
-from bus.messages import LEVELS, JobStarted, Manifest, Message, Run, Scenario
+from bus.messages import LEVELS, InputTaken, JobStarted, Manifest, Message, Run, Scenario
 
 OWN = {"threads": "--threads", "device": "--device", "precision": "--precision"}
 """Settings that have an option of their own."""
+FETCHED = ("package://", "http://", "https://")
+"""Addresses that anybody's node finds."""
 LOADS = {
     "target_qps": "--target-qps",
     "min_duration_s": "--min-duration",
@@ -37,12 +39,12 @@ def command(facts: Sequence[Message], result: Result, manifest: Manifest | None)
     words += ["--framework", f"{started.framework}@{result.framework_version.partition('+')[0]}"]
     words += [*_runs(started.runs, bool(started.dataset)), *_settings(started)]
     if not started.dataset:
-        for name in _own_inputs(result, manifest):
-            words += ["--input", name]
+        for one in _own_inputs(started, manifest):
+            words += ["--input", one.url if one.url.startswith(FETCHED) else one.name]
     return " ".join(map(shlex.quote, words))
 
 
-def remarks(facts: Sequence[Message], result: Result, manifest: Manifest | None) -> list[str]:
+def remarks(facts: Sequence[Message], manifest: Manifest | None) -> list[str]:
     """What one must know before typing it."""
     started = _started(facts)
     if started.recording is not None:
@@ -53,8 +55,11 @@ def remarks(facts: Sequence[Message], result: Result, manifest: Manifest | None)
     ]
     if manifest is None:
         said.append("the manifest was a file of its owner's: give its path in place of the name")
-    if not started.dataset and (own := _own_inputs(result, manifest)):
-        said.append(f"of inputs the record holds names ({len(own)}) and no content or place")
+    own = [] if started.dataset else _own_inputs(started, manifest)
+    if files := [one for one in own if not one.url.startswith(FETCHED)]:
+        listed = ", ".join(f"{one.name} ({one.checksum or 'no checksum'})" for one in files[:3])
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        said.append(f"of files the record holds the name and not the content: {listed}{more}")
     if any(run.options and run.options.replay_ns for run in started.runs):
         said.append("the times of the replayed load are not in the command: add --replay FILE")
     return said
@@ -117,8 +122,7 @@ def settings_as_options(settings: Mapping[str, str | int]) -> Iterator[str]:
             yield from ("--setting", f"{name}={value}")
 
 
-def _own_inputs(result: Result, manifest: Manifest | None) -> list[str]:
-    """Names of inputs that do not come with the model."""
-    shipped = {sample.url.rsplit("/", 1)[-1] for sample in manifest.samples} if manifest else set()
-    names = dict.fromkeys(prediction.input for prediction in result.predictions)
-    return [name for name in names if name not in shipped]
+def _own_inputs(started: JobStarted, manifest: Manifest | None) -> list[InputTaken]:
+    """What was given, unless it is what comes with the model."""
+    shipped = [sample.url for sample in manifest.samples] if manifest else []
+    return [] if [one.url for one in started.inputs] == shipped else started.inputs

@@ -50,6 +50,7 @@ from predictor_node.container_settings import in_effect, none_meant, without
 from predictor_node.dataset_files import dataset_facts, fetch_dataset
 from predictor_node.downloads import Told
 from predictor_node.experience import Measured
+from predictor_node.inputs_taken import inputs_taken
 from predictor_node.launching import Limits, Needs, WorkerDied
 from predictor_node.legs import COLD, Leg, cold_legs, cold_part, joined, may_split, split
 from predictor_node.model_files import described, fetch_model
@@ -172,6 +173,7 @@ class Execution:
             framework_version=job.framework_version,
             environment=job.environment,
             requested=job.settings,
+            inputs=inputs_taken(job.inputs),
             runs=job.runs,
             node=node,
             weights=job.manifest.model.weights,

@@ -8,9 +8,10 @@ from typing import Any
 
 from analysis.items import items_of
 from bus.errors import InputError
-from bus.messages import LEVELS, JobStarted, Level, Message, Scenario
+from bus.messages import LEVELS, InputTaken, JobStarted, Level, Message, Scenario
+from mlmodelscope.reproduce import FETCHED
 from web.bodies import InputGiven, NewEvaluation
-from web.problems import ProblemError
+from web.said import SAMPLES_URL, samples_by_checksum
 from web.state import State
 from web.stored import Known
 
@@ -26,7 +27,7 @@ class Again:
     notes: list[str]
 
 
-async def asked_again(state: State, known: Known) -> Again:
+def asked_again(state: State, known: Known) -> Again:
     """Everything that the record and this server hold of what was asked.
 
     Raises InputError for an evaluation that was imported, or of which no job began.
@@ -37,7 +38,7 @@ async def asked_again(state: State, known: Known) -> Again:
     if started.recording is not None:
         raise InputError(f"evaluation {known.evaluation_id[:8]} was imported, not run here")
     notes: list[str] = []
-    inputs = [] if started.dataset else await _inputs(state, known, notes)
+    inputs = [] if started.dataset else _inputs(state, started.inputs, notes)
     settings = dict(started.requested)
     threads, device = settings.pop("threads", 0), settings.pop("device", "cpu")
     wish = NewEvaluation(
@@ -78,37 +79,21 @@ def _runs(started: JobStarted) -> dict[str, Any]:
     }
 
 
-async def _inputs(state: State, known: Known, notes: list[str]) -> list[InputGiven]:
+def _inputs(state: State, taken: Sequence[InputTaken], notes: list[str]) -> list[InputGiven]:
     """What went in, as far as it can go in again; what cannot is noted."""
-    given = state.inputs.get(known.evaluation_id)
-    if given is None:
-        return await _by_name(state, known, notes)
-    kept = [one for one in given if not one.upload or _is_here(state, one.upload)]
-    if len(kept) < len(given):
-        notes.append(
-            f"{len(given) - len(kept)} of its files are not on this server any more: send them "
-            "again"
-        )
-    return kept
+    found = [(one.name, _given(state, one)) for one in taken]
+    if missing := [name for name, given in found if given is None]:
+        listed = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+        notes.append(f"not on this server ({listed}): give it again")
+    if not taken:
+        notes.append("its record does not say what went in: give it again")
+    return [given for _, given in found if given is not None]
 
 
-async def _by_name(state: State, known: Known, notes: list[str]) -> list[InputGiven]:
-    """It was asked for elsewhere: its record holds the names of inputs alone."""
-    result = known.result
-    told = await state.client.models(f"{result.model}@{result.model_version}", hidden=True)
-    samples = {
-        sample.url.rsplit("/", 1)[-1] for manifest in told.models for sample in manifest.samples
-    }
-    names = dict.fromkeys(one.input for one in result.predictions)
-    if others := [name for name in names if name not in samples]:
-        listed = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
-        notes.append(f"its inputs were not given here ({listed}): give them again")
-    return []
-
-
-def _is_here(state: State, upload: str) -> bool:
-    try:
-        state.uploads.find(upload)
-    except ProblemError:
-        return False
-    return True
+def _given(state: State, one: InputTaken) -> InputGiven | None:
+    digest = one.checksum.removeprefix("sha256:")
+    if sample := samples_by_checksum().get(digest):
+        return InputGiven(url=f"{SAMPLES_URL}{sample}")
+    if upload := state.uploads.known(digest):
+        return InputGiven(upload=upload.upload)
+    return InputGiven(url=one.url) if one.url.startswith(FETCHED) else None

@@ -37,7 +37,7 @@ async def begin(state: State, asked: NewEvaluation) -> Evaluation:
         prefer=asked.prefer,
         scenario=asked.scenario,
     )
-    state.begun(evaluation, asked.inputs)
+    state.begun(evaluation)
     return evaluation
 
 

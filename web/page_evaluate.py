@@ -55,7 +55,7 @@ async def form(request: web.Request) -> web.Response:
 async def _filled(state: State, name: str, given: Given) -> Given:
     """As it was asked for; a field that the address names comes from there."""
     try:
-        again = await asked_again(state, await stored.known(state.client, name[:40]))
+        again = asked_again(state, await stored.known(state.client, name[:40]))
     except (InputError, NotStoredError) as exc:
         given.notes.append(f"nothing could be filled in: {exc}")
         return given

@@ -35,7 +35,7 @@ async def evaluation(request: web.Request) -> web.Response:
     try:
         known = await stored.known(state.client, name)
     except NotStoredError:
-        if name not in state.inputs:
+        if name not in state.asked:
             raise
         # It was accepted a moment ago, and nothing of it is stored yet.
         return Page.render(request, "live.html", id=name, result=None)
@@ -44,7 +44,7 @@ async def evaluation(request: web.Request) -> web.Response:
     result = known.result
     if result.state == "running":
         return Page.render(request, "live.html", id=name, result=result)
-    told = await said(state, result)
+    told = said(state, known)
     return Page.render(
         request,
         "evaluation.html",
@@ -121,7 +121,7 @@ async def again(request: web.Request) -> web.Response:
     await Page.form(request)
     state = Page.state(request)
     known = await stored.known(state.client, request.match_info["evaluation"])
-    asked = await asked_again(state, known)
+    asked = asked_again(state, known)
     if asked.notes:
         # Not everything is here: the form says what is to be given again.
         raise web.HTTPSeeOther(f"/evaluate?from={known.evaluation_id}")

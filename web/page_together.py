@@ -124,10 +124,10 @@ async def _beside(state: State, ids: Sequence[str], at: int) -> Beside:
     try:
         known = await stored.known(state.client, name)
     except NotStoredError:
-        if name not in state.inputs:
+        if name not in state.asked:
             raise
         return Beside(name, letter, None, [], None, without, first)
-    told = await said(state, known.result)
+    told = said(state, known)
     return Beside(known.evaluation_id, letter, known.result, told, None, without, first)
 
 
@@ -249,7 +249,7 @@ async def trials(request: web.Request) -> web.Response:
     alike = [one.name for one in told.models if own and own.task and one.task == own.task]
     why, fitting, notes = "", None, []
     try:
-        again = await asked_again(state, known)
+        again = asked_again(state, known)
         notes = again.notes
         wanted = Given({"device": [again.wish.device]})
         fitting = await state.client.fits(again.wish.model, wanted_of(wanted))
@@ -278,7 +278,7 @@ async def add_trials(request: web.Request) -> web.Response:
     form = await request.post()
     Page.check_word(request, str(form.get("word", "")))
     known = await stored.known(state.client, request.match_info["evaluation"])
-    again = await asked_again(state, known)
+    again = asked_again(state, known)
     if again.notes:
         raise ProblemError(422, "input", "; ".join(again.notes))
     wishes = [*_trials(again.wish, form)]

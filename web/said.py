@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,12 @@ from urllib.parse import quote
 
 import numpy as np
 
-from analysis.summary import Result
-from bus.messages import Interval, Prediction
+from bus.messages import InputTaken, Interval, JobStarted, Prediction
 from manifests.catalog import PACKAGE_URL
 from mlmodelscope.predictions import NO_CLASS, cells_of, class_map
 from web import pixels
-from web.bodies import InputGiven
-from web.problems import ProblemError
 from web.state import State
+from web.stored import Known
 
 MOST_SHOWN = 50
 MOST_BOXES = 100
@@ -111,47 +111,37 @@ def marks_of(intervals: Sequence[Interval]) -> Marks:
     return Marks(bars, lanes, max(one.end_s for one in intervals))
 
 
-async def said(state: State, result: Result, most: int = MOST_SHOWN) -> list[Said]:
+def said(state: State, known: Known, most: int = MOST_SHOWN) -> list[Said]:
     """Of each input what the model says; of a dataset's, other sections tell."""
+    result, taken = known.result, _taken(known)
     if result.dataset:
         return []
-    places = await _pictures(state, result)
+    alike = len(taken) == len(result.predictions)
     return [
-        Said(result.evaluation_id, at, one, *places.get(at, ("", "")))
+        Said(result.evaluation_id, at, one, *(_shown(state, taken[at]) if alike else ("", "")))
         for at, one in enumerate(result.predictions[:most])
     ]
 
 
-async def _pictures(state: State, result: Result) -> dict[int, tuple[str, str]]:
-    """Place of an input -> where what went in is shown, and what it is, as far as it is known."""
-    given = state.inputs.get(result.evaluation_id)
-    if given is None:
-        return {}  # it was asked for elsewhere: a like name would prove nothing
-    inputs = given or await _samples(state, result)
-    if len(inputs) != len(result.predictions):
-        return {}
-    return {at: found for at, one in enumerate(inputs) if (found := _shown(state, one)) is not None}
+def _taken(known: Known) -> list[InputTaken]:
+    """What the job took whose predictions are the evaluation's."""
+    return next((fact.inputs for fact in known.facts if isinstance(fact, JobStarted)), [])
 
 
-async def _samples(state: State, result: Result) -> tuple[InputGiven, ...]:
-    """The samples that come with its model."""
-    known = await state.client.models(f"{result.model}@{result.model_version}", hidden=True)
-    of_framework = [one for one in known.models if one.framework.name == result.framework]
-    for manifest in of_framework[:1]:
-        return tuple(InputGiven(url=sample.url) for sample in manifest.samples)
-    return ()
+def _shown(state: State, one: InputTaken) -> tuple[str, str]:
+    """Where a picture or sound lies here that is this input for certain, and what it is."""
+    digest = one.checksum.removeprefix("sha256:")
+    name = samples_by_checksum().get(digest) or one.url.removeprefix(SAMPLES_URL)
+    if (path := sample_files().get(name)) is not None:
+        return f"/samples/{quote(name)}", MEDIA[path.suffix]
+    upload = state.uploads.known(digest)
+    return (f"/api/v1/uploads/{upload.upload}", upload.media) if upload is not None else ("", "")
 
 
-def _shown(state: State, one: InputGiven) -> tuple[str, str] | None:
-    if one.upload:
-        try:
-            upload = state.uploads.find(one.upload)
-        except ProblemError:
-            return None  # it made room for others
-        return f"/api/v1/uploads/{upload.upload}", upload.media
-    name = (one.url or "").removeprefix(SAMPLES_URL)
-    path = sample_files().get(name)
-    return (f"/samples/{quote(name)}", MEDIA[path.suffix]) if path is not None else None
+@cache
+def samples_by_checksum() -> dict[str, str]:
+    """sha256 -> name, of the samples that a page can show."""
+    return {sha256(path.read_bytes()).hexdigest(): name for name, path in sample_files().items()}
 
 
 def sample_files() -> dict[str, Path]:

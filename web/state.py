@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,7 +14,6 @@ from bus.errors import MLModelScopeError
 from mlmodelscope.client import Client
 from mlmodelscope.evaluation import Evaluation
 from web.access import Access
-from web.bodies import InputGiven
 from web.clients import Clients
 from web.open_models import OpenModels
 from web.partial_uploads import PartialUploads
@@ -24,7 +23,7 @@ from web.uploads import Uploads
 from web.warm_models import WarmModels
 
 REMEMBERED = 2_000
-"""Of how many evaluations it is known what went in."""
+"""How many evaluations that were asked for here are known before they are stored."""
 
 
 @dataclass
@@ -39,8 +38,8 @@ class State:
     warm: WarmModels
     open: OpenModels
     status: Status = field(init=False)
-    inputs: OrderedDict[str, tuple[InputGiven, ...]] = field(default_factory=OrderedDict)
-    """Evaluation -> what went in, in order; nothing: the samples of its model, or a dataset."""
+    asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    """Evaluations that were asked for here, the latest last: of one nothing may be stored yet."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -53,11 +52,11 @@ class State:
 
     KEY: ClassVar[web.AppKey[Any]] = web.AppKey("state", object)
 
-    def begun(self, evaluation: Evaluation, inputs: Sequence[InputGiven]) -> None:
+    def begun(self, evaluation: Evaluation) -> None:
         """An evaluation that was asked for here: hear it to its end, so that it is told whole."""
-        self.inputs[evaluation.evaluation_id] = tuple(inputs)
-        while len(self.inputs) > REMEMBERED:
-            self.inputs.popitem(last=False)
+        self.asked[evaluation.evaluation_id] = None
+        while len(self.asked) > REMEMBERED:
+            self.asked.popitem(last=False)
         self.later(_heard(evaluation))
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:

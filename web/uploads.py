@@ -79,11 +79,15 @@ class Uploads:
             (self._folder / old).unlink(missing_ok=True)
         return upload
 
+    def known(self, sha256: str) -> Upload | None:
+        """What was sent, if it is (still) here."""
+        return self._known.get(sha256)
+
     def find(self, sha256: str) -> Upload:
         """What was sent; ProblemError where there is no such upload (any more)."""
-        if sha256 not in self._known:
+        if (upload := self.known(sha256)) is None:
             raise ProblemError(404, "unknown_upload", f"no upload {sha256[:64]}: send it again")
-        return self._known[sha256]
+        return upload
 
     def content(self, sha256: str) -> Path:
         """The file of an upload."""

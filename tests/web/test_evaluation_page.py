@@ -10,7 +10,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from PIL import Image
 
 from bus import subjects
 from bus.connection import Bus
@@ -231,6 +233,31 @@ async def test_who_follows_what_waits_is_not_told_that_there_is_none(
         assert where.startswith("queued: 1st of 1 on ")
         assert "event: problem" not in told and "event: RunMeasured" in told
         assert told.rstrip().endswith("event: end\ndata: {}")
+
+
+def test_a_sample_is_seen_and_given_again_whoever_asked_for_it(web_url: str, two: str) -> None:
+    first = two.split(",")[0]
+    assert '<img src="/samples/seven.png"' in get(f"{web_url}/evaluations/{first}")
+    form = get(f"{web_url}/evaluate?from={first}")
+    assert re.search(r'value="package://[^"]*/seven.png" checked', form)
+
+
+async def test_a_picture_of_elsewhere_is_seen_once_it_is_here(
+    web_url: str, home: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "seven.png"  # the name of a sample, and another picture
+    Image.new("L", (28, 28), 40).save(mine)
+    async with Client.local(home) as client:
+        result = await (await client.evaluate("MNIST-CNN", inputs=[mine], runs=2)).result()
+    address = f"{web_url}/evaluations/{result.evaluation_id}"
+    page = await asyncio.to_thread(get, address)
+    assert '<section class="said"' in page and 'alt="seven.png' not in page
+    async with (
+        aiohttp.ClientSession(headers={"Content-Type": "application/octet-stream"}) as session,
+        session.post(f"{web_url}/api/v1/uploads?name=x", data=mine.read_bytes()) as answer,
+    ):
+        upload = (await answer.json())["upload"]
+    assert f'<img src="/api/v1/uploads/{upload}"' in await asyncio.to_thread(get, address)
 
 
 def test_trials_come_and_go_and_the_last_one_stays(web_url: str, two: str) -> None:
