@@ -128,7 +128,8 @@ async def _percentiles(asked: Asked, effort: Effort) -> list[Row]:
 def _inside(asked: Asked, kept: Rounds, share: float) -> Row:
     found = at(np.sort(_joined(kept.ours)), share)
     blocks = [*kept.theirs, *kept.again]
-    low, high = cluster_interval([block.durations_ns for block in blocks], share)
+    theirs = [block.durations_ns for block in blocks]
+    low, high = interval_of_tests(theirs, share, len(kept.ours))
     outside_ns = max(low - found, found - high, 0.0)
     return Row(
         what=f"{asked.scenario} p{100 * share:g}: outside LoadGen's 95 % interval by",
@@ -138,27 +139,28 @@ def _inside(asked: Asked, kept: Rounds, share: float) -> Row:
         compared=exactly(outside_ns / 1e6),
         sign="ms",
         at_most=0.0,
-        note=f"LoadGen's interval {low / 1e6:.3f}–{high / 1e6:.3f} ms, of {len(blocks)} tests "
-        f"of {asked.queries} queries, {len(kept.ours)} of ours between them",
+        note=f"in {len(kept.ours)} tests of {asked.queries} queries, as ours are, LoadGen's lies "
+        f"at {low / 1e6:.3f}–{high / 1e6:.3f} ms, by {len(blocks)} of its tests between ours",
     )
 
 
-def cluster_interval(blocks: Sequence[Sequence[int]], share: float) -> tuple[float, float]:
-    """Where a percentile's 95 % lies if whole tests are drawn again: what one test's minute did to
-    all its queries counts once."""
+def interval_of_tests(
+    blocks: Sequence[Sequence[int]], share: float, tests: int
+) -> tuple[float, float]:
+    """Where 95 % of the percentiles of as many tests more would lie, by these: ours have their
+    chance too. Whole tests are drawn again: what one test's minute did to all its queries counts
+    once."""
     draw = np.random.default_rng(SEED)
     arrays = [np.asarray(block, float) for block in blocks]
-    found = [
-        at(
-            np.sort(
-                np.concatenate([arrays[i] for i in draw.integers(0, len(arrays), len(arrays))])
-            ),
-            share,
-        )
-        for _ in range(DRAWS)
-    ]
-    low, high = np.percentile(found, TAILS)
-    return float(low), float(high)
+
+    def percentile(count: int) -> float:
+        drawn = [arrays[i] for i in draw.integers(0, len(arrays), count)]
+        return at(np.sort(np.concatenate(drawn)), share)
+
+    found = at(np.sort(np.concatenate(arrays)), share)
+    apart = [percentile(tests) - percentile(len(arrays)) for _ in range(DRAWS)]
+    low, high = np.percentile(apart, TAILS)
+    return found + float(low), found + float(high)
 
 
 def latencies(asked: Asked, seed: int) -> np.ndarray:
