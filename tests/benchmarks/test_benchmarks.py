@@ -188,8 +188,8 @@ def test_as_many_tests_lie_where_the_spread_of_a_median_says() -> None:
     from benchmarks.scenarios import interval_of_tests
 
     # 400 tests of 5 like queries, their values normal: the median of n has the variance pi / 2n.
-    values = np.random.default_rng(3).normal(size=400)
+    values = np.random.default_rng(3).normal(8e6, 1e6, size=400)
     low, high = interval_of_tests([[value] * 5 for value in values], 0.5, 100)
-    half = 1.96 * math.sqrt(math.pi / 2 * (1 / 100 + 1 / 400))
+    half = 1.96e6 * math.sqrt(math.pi / 2 * (1 / 100 + 1 / 400))
     assert low < np.median(values) < high
     assert (high - low) / 2 == pytest.approx(half, rel=0.15)
