@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from rich import box
@@ -20,6 +20,10 @@ from bus.errors import MLModelScopeError, RefusedError
 from bus.messages import Misfit, Refused
 
 SHOWN_NODES = 3
+LONG_WORDS = range(16, 4, -1)
+"""Words of up to so many letters are not broken, if there is room for the first of these."""
+GAP = 3
+"""Between two columns."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,32 @@ def table(
     """A rich table; rows whose field `mark` is true stand out."""
     made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     shown = [column for column in columns if not column.optional or any(map(column.of, rows))]
-    for column in shown:
-        made.add_column(
-            column.heading, justify="right" if column.right else "left", overflow="fold"
-        )
-    for row in rows:
-        cells = [escape(column.of(row)) for column in shown]
-        made.add_row(*cells, style="bold green" if mark and row.get(mark) else "")
+    cells = [[column.of(row) for column in shown] for row in rows]
+    texts = [*zip([column.heading for column in shown], *cells, strict=True)]
+    for column, width in zip(shown, _widths(texts), strict=True):
+        side: Literal["left", "right"] = "right" if column.right else "left"
+        made.add_column(column.heading, justify=side, overflow="fold", width=width)
+    for row, line in zip(rows, cells, strict=True):
+        made.add_row(*map(escape, line), style="bold green" if mark and row.get(mark) else "")
     return made
+
+
+def _widths(texts: Sequence[Sequence[str]]) -> list[int | None]:
+    """How wide columns of these texts are to be where they cannot be as wide as they want: no word
+    is broken as long as there is room, and who lacks most gets the rest."""
+    wanted = [max(map(len, column)) for column in texts]
+    room = console().width - GAP * len(texts)
+    words = [max(map(len, " ".join(column).split()), default=1) for column in texts]
+    least = next(
+        (found for most in LONG_WORDS if sum(found := [min(one, most) for one in words]) <= room),
+        None,
+    )
+    if sum(wanted) <= room or least is None:
+        return [None] * len(texts)
+    for _ in range(room - sum(least)):
+        lacks = [want - has for want, has in zip(wanted, least, strict=True)]
+        least[lacks.index(max(lacks))] += 1
+    return [*least]
 
 
 def print_json(value: Any) -> None:
