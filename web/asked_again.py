@@ -10,8 +10,8 @@ from analysis.items import items_of
 from bus.errors import InputError
 from bus.messages import LEVELS, InputTaken, JobStarted, Level, Message, Scenario
 from mlmodelscope.reproduce import FETCHED
+from web import samples
 from web.bodies import InputGiven, NewEvaluation
-from web.said import SAMPLES_URL, samples_by_checksum
 from web.state import State
 from web.stored import Known
 
@@ -92,8 +92,8 @@ def _inputs(state: State, taken: Sequence[InputTaken], notes: list[str]) -> list
 
 def _given(state: State, one: InputTaken) -> InputGiven | None:
     digest = one.checksum.removeprefix("sha256:")
-    if sample := samples_by_checksum().get(digest):
-        return InputGiven(url=f"{SAMPLES_URL}{sample}")
+    if sample := samples.by_sha256().get(digest):
+        return InputGiven(url=sample.url)
     if upload := state.uploads.known(digest):
         return InputGiven(upload=upload.upload)
     return InputGiven(url=one.url) if one.url.startswith(FETCHED) else None

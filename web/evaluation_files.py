@@ -14,11 +14,10 @@ from analysis.fifteen import chosen
 from bus.messages import Prediction
 from mlmodelscope import pictures
 from mlmodelscope.tables import as_csv
-from web import pixels, stored
+from web import pixels, samples, stored
 from web.evaluation_parts import batch_size, seen
 from web.problems import ProblemError
 from web.rendering import Page
-from web.said import sample_files
 
 PNG = "image/png"
 FRAME = (
@@ -124,8 +123,8 @@ def _picture(data: bytes) -> web.Response:
 
 
 async def sample(request: web.Request) -> web.FileResponse:
-    """A sample that ships with the package."""
-    path = sample_files().get(request.match_info["name"])
-    if path is None:
-        raise ProblemError(404, "sample", "no such sample comes with the package")
-    return web.FileResponse(path, headers={"Cache-Control": "max-age=3600"})
+    """A sample of a shipped model."""
+    found = samples.by_name().get(request.match_info["name"])
+    if found is None:
+        raise ProblemError(404, "sample", "no such sample of a shipped model is here")
+    return web.FileResponse(found.path, headers={"Cache-Control": "max-age=3600"})

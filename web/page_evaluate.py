@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bus.errors import InputError, MLModelScopeError, NoAnswerError, NotStoredError
 from bus.messages import LEVELS, Fitting, Manifest
-from web import asking, stored
+from web import asking, samples, stored
 from web.asked_again import asked_again
 from web.bodies import NewEvaluation
 from web.evaluate_form import (
@@ -30,7 +30,6 @@ from web.evaluate_form import (
 from web.load_form import FIELDS, FINDS, NAMES
 from web.problems import ProblemError
 from web.rendering import Page
-from web.said import SAMPLES_URL, sample_files
 from web.state import State
 
 MOST_AT_ONCE = 12
@@ -142,12 +141,11 @@ def _alike(known: Sequence[Manifest], manifest: Manifest) -> list[str]:
 
 def _samples(manifest: Manifest) -> list[dict[str, str]]:
     """What comes with the model: its address, what it is, a picture where there is one."""
-    shown = sample_files()
     found = []
     for sample in manifest.samples:
         name = sample.url.rsplit("/", 1)[-1]
-        path = shown.get(name) if sample.url.startswith(SAMPLES_URL) else None
-        picture = f"/samples/{name}" if path is not None and path.suffix != ".wav" else ""
+        here = samples.by_url().get(sample.url)
+        picture = here.shown if here is not None and here.media.startswith("image/") else ""
         about = sample.description or name
         found.append({"url": sample.url, "name": name, "about": about, "picture": picture})
     return found

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
-from importlib import resources
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from bus.messages import InputTaken, Interval, JobStarted, Prediction
-from manifests.catalog import PACKAGE_URL
 from mlmodelscope.predictions import NO_CLASS, cells_of, class_map
-from web import pixels
+from web import pixels, samples
 from web.state import State
 from web.stored import Known
 
 MOST_SHOWN = 50
 MOST_BOXES = 100
 MOST_LANES = 40
-SAMPLES_URL = f"{PACKAGE_URL}samples/"
-MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".wav": "audio/wav"}
-"""Of samples that come with the package: what a page can show."""
 
 
 @dataclass(frozen=True)
@@ -131,20 +122,7 @@ def _taken(known: Known) -> list[InputTaken]:
 def _shown(state: State, one: InputTaken) -> tuple[str, str]:
     """Where a picture or sound lies here that is this input for certain, and what it is."""
     digest = one.checksum.removeprefix("sha256:")
-    name = samples_by_checksum().get(digest) or one.url.removeprefix(SAMPLES_URL)
-    if (path := sample_files().get(name)) is not None:
-        return f"/samples/{quote(name)}", MEDIA[path.suffix]
+    if sample := samples.by_sha256().get(digest) or samples.by_url().get(one.url):
+        return sample.shown, sample.media
     upload = state.uploads.known(digest)
     return (f"/api/v1/uploads/{upload.upload}", upload.media) if upload is not None else ("", "")
-
-
-@cache
-def samples_by_checksum() -> dict[str, str]:
-    """sha256 -> name, of the samples that a page can show."""
-    return {sha256(path.read_bytes()).hexdigest(): name for name, path in sample_files().items()}
-
-
-def sample_files() -> dict[str, Path]:
-    """Samples inside the package that a page can show, by name: nothing else is ever served."""
-    folder = Path(str(resources.files("manifests"))) / "models" / "samples"
-    return {path.name: path for path in folder.iterdir() if path.suffix in MEDIA}

@@ -10,9 +10,9 @@ import pytest
 
 from bus.connection import Bus
 from bus.errors import AssetError
+from bus.packages import read_url
 from predictor_node.assets import Assets
 from predictor_node.checksums import folder_sum, verify
-from predictor_node.packages import read_url
 
 MODEL = "package://basic-pitch==0.4.0/basic_pitch/saved_models/icassp_2022/nmp/"
 

@@ -315,3 +315,14 @@ def test_a_wrong_question_is_told_what_is_wrong(web_url: str, two: str, path: st
 def test_only_samples_are_served_by_name(web_url: str) -> None:
     for name in ("digits.txt", "..%2Fdigits.txt", "mnist-cnn.onnx", "%2Fetc%2Fpasswd"):
         assert status(f"{web_url}/samples/{name}") == 404
+
+
+def test_samples_out_of_another_package_are_shown_too(web_url: str) -> None:
+    skimage = pytest.importorskip("skimage")
+    form = get(f"{web_url}/evaluate?model=EfficientNet-Lite0")
+    assert '<img src="/samples/coffee.png"' in form
+    with urllib.request.urlopen(f"{web_url}/samples/coffee.png") as answer:
+        assert answer.headers["Content-Type"] == "image/png"
+        shipped = Path(skimage.__file__).parent / "data" / "coffee.png"
+        assert answer.read() == shipped.read_bytes()
+    assert status(f"{web_url}/samples/camera.png") == 404  # of the same package, and no sample
