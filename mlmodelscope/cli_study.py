@@ -42,7 +42,7 @@ def study(
     fail_fast: Flag = False,
     site: Path | None = None,
     what: str = "",
-    output: Literal["table", "json", "csv"] = "table",
+    output: Literal["table", "json", "csv", "png", "html"] = "table",
     to: Path | None = None,
     top: int = 30,
     where: Where = DEFAULT,
@@ -60,6 +60,9 @@ def study(
 --batch-size 1,2,4,8 --dataset MNIST-5k --limit 500
 
         mlmodelscope study examples/study.yml --stored --what bounds --output csv
+
+        mlmodelscope study examples/study.yml --stored --what latency-by-batch --output png \
+--to figures/
 
         mlmodelscope study examples/study.yml --nodes all --baseline node-1 --what all
 
@@ -115,9 +118,10 @@ def study(
     what
         Figures by name, separated by commas, or all (docs/studies.md lists them).
     output
-        table for people, json or csv for programs.
+        table for people, json or csv for programs; png and html are files: pictures of the plots,
+        and pages with plots and rows.
     to
-        The folder for csv files of several figures.
+        The folder for files: of png and html, and of csv with several figures.
     top
         So many rows of a table; 0: all. Files and json always hold all.
     """

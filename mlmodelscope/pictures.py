@@ -7,6 +7,7 @@ import subprocess
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from analysis.answers import Answer
 from bus.errors import InputError
@@ -48,8 +49,12 @@ def write_html(answer: Answer, path: Path) -> None:
 
 def write_png(answer: Answer, path: Path) -> None:
     """A picture of the plot, taken by the Chromium or Chrome of this machine."""
+    draw_png(_figure(answer), path)
+
+
+def draw_png(made: Any, path: Path) -> None:
+    """A picture of a plotly figure that says how wide and high it is."""
     browser = find_browser("--output png", "--output html")
-    made = _figure(answer)
     size = f"--window-size={made.layout.width},{made.layout.height}"
     with TemporaryDirectory(prefix="mlmodelscope-") as folder:
         page = Path(folder) / "plot.html"

@@ -100,7 +100,7 @@ def _index(site: Site, own: Sequence[File], groups: Sequence[File]) -> File:
     page.add("In short", [*_warnings(site), Cards([*_cards(site)])])
     links = {file.link: file.name for file in (*own, *groups)}
     told = [{"model": model} for model in site.models]
-    page.add("Peak throughput of each model", _figure(peaks, links))
+    page.add("Peak throughput of each model", figure_parts(peaks, links))
     rows = [{"page": file.link, "what": file.page.about} for file in groups]
     page.add(
         "What there is to see",
@@ -167,7 +167,7 @@ def _group(site: Site, own: Sequence[File], *group: Any) -> File:
     to_models = {file.link: file.name for file in own}
     for figure in figures:
         answer = site.found[figure]
-        page.add(answer.title, _figure(answer, to_models))
+        page.add(answer.title, figure_parts(answer, to_models))
         links[answer.title] = _links(answer)
     return File(f"{name}.html", link, page, links)
 
@@ -181,7 +181,7 @@ def _of_model(site: Site, model: str, name: str) -> File:
         if rows:
             notes = [] if figure in OF_ALL else whole.notes
             answer = msgspec.structs.replace(whole, rows=rows, notes=notes)
-            page.add(answer.title, _figure(answer, {}))
+            page.add(answer.title, figure_parts(answer, {}))
             links[answer.title] = _links(answer)
     page.add("Evaluations", [_evaluations(site, model)])
     return File(name, model, page, links)
@@ -201,7 +201,7 @@ def _systems(site: Site) -> File:
     about = "What it was measured on, and how whole it is."
     page = Page(f"Systems and cells · {site.title}", about)
     systems, cells = site.found["systems"], site.found["cells"]
-    page.add(systems.title, _figure(systems, {}))
+    page.add(systems.title, figure_parts(systems, {}))
     page.add(cells.title, [*_cells(cells)])
     for title, cell in _environments(site):
         assert cell.result is not None
@@ -247,7 +247,7 @@ def _environments(site: Site) -> Iterator[tuple[str, Cell]]:
 # ---------------------------------------------------------------- parts of them
 
 
-def _figure(answer: Answer, links: dict[str, str]) -> list[Part]:
+def figure_parts(answer: Answer, links: dict[str, str]) -> list[Part]:
     """Its plots, its table, what must be said of it."""
     if answer.unavailable:
         return [Words(f"n/a: {answer.unavailable}")]

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from analysis.answers import Answer
 from bus.errors import InputError
-from mlmodelscope import analyze, study_run
+from mlmodelscope import analyze, study_files, study_run
 from mlmodelscope.answer_words import HIDDEN
 from mlmodelscope.client import Client
 from mlmodelscope.evaluating import progress_bar
@@ -31,7 +31,7 @@ MOST_REASONS = 4
 
 @dataclass(frozen=True)
 class Form:
-    """How a study leaves: which figures, as what; to: the folder of csv files; site: of pages."""
+    """How a study leaves: which figures, as what; to: the folder of files; site: of pages."""
 
     what: str = ""
     output: str = "table"
@@ -46,10 +46,18 @@ def checked(form: Form) -> Form:
     if form.output == "csv" and form.to is None and len(names) > 1:
         raise InputError("--output csv of several figures: name their folder with --to, or one "
                          "figure with --what")  # fmt: skip
-    if form.site is not None:
-        from mlmodelscope import pictures, site
+    drawn = form.output in ("png", "html")
+    if drawn and form.to is None:
+        raise InputError(f"--output {form.output} writes files: name their folder with --to")
+    if drawn or form.site is not None:
+        from mlmodelscope import pictures
 
         pictures.need_plotly()
+        if form.output == "png":
+            pictures.find_browser("--output png", "--output html")
+    if form.site is not None:
+        from mlmodelscope import site
+
         site.check(form.site)
     return form
 
@@ -91,8 +99,10 @@ def _print(found: Mapping[str, Answer], form: Form) -> None:
     answers = list(found.values())
     if form.output == "json":
         print_json(analyze.as_json(answers))
-    elif form.output == "csv":
-        _print_csv(answers, form.to)
+    elif form.output == "csv" and form.to is None:
+        sys.stdout.write(analyze.as_csv(answers[0]))
+    elif form.output in study_files.FORMS:
+        _write(answers, form)
     else:
         short = [_wrong(found[name]) for name in IN_SHORT if name in found]
         _print_tables(answers if form.what else short, form.top)
@@ -104,17 +114,16 @@ def _print(found: Mapping[str, Answer], form: Form) -> None:
     sys.stdout.flush()
 
 
-def _print_csv(answers: Sequence[Answer], folder: Path | None) -> None:
-    """One figure to standard output; several as files, named for their figures."""
-    if len(answers) == 1 and folder is None:
-        sys.stdout.write(analyze.as_csv(answers[0]))
-        return
-    assert folder is not None  # `checked` saw to it
-    folder.mkdir(parents=True, exist_ok=True)
+def _write(answers: Sequence[Answer], form: Form) -> None:
+    """Files, named for their figures; on stderr what there is nothing to draw of."""
+    assert form.to is not None  # `checked` saw to it
+    form.to.mkdir(parents=True, exist_ok=True)
     for answer in answers:
-        path = folder / f"{answer.name}.csv"
-        path.write_text(analyze.as_csv(answer))
-        console().print(str(path), markup=False)
+        written = [*study_files.write(answer, form.to, form.output)]
+        for path in written:
+            console().print(str(path), markup=False, soft_wrap=True)
+        if not written:
+            _say(f"{answer.name}: {escape(answer.unavailable or 'has rows and no plot')}")
 
 
 def _print_tables(answers: Sequence[Answer], top: int) -> None:

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from bus.errors import NotStoredError
 from bus.messages import JobStarted
-from mlmodelscope import plots_study
+from mlmodelscope import pictures, plots_study
 from mlmodelscope.cli import main
 from mlmodelscope.client import Client
 from mlmodelscope.grids import wishes
@@ -97,6 +99,26 @@ def test_a_second_time_nothing_is_measured(
     frameworks = [row["framework"].split()[0] for row in rows]
     assert frameworks == ["onnxruntime", "pytorch", "tensorflow@^1"]
     assert rows[-1]["peak_throughput"].startswith("n/a: it was not measured")
+
+
+def test_figures_are_files_too(
+    mlms: Any, studied: dict[str, Any], site: Path, tmp_path: Path
+) -> None:
+    which = ("--stored", "--what", "peak-throughput,accuracy,cells", "--to", "figures")
+    assert mlms("study", site / "study.yml", *which, "--output", "html").returncode == 1
+    pages = {path.stem: path.read_text() for path in (tmp_path / "figures").glob("*.html")}
+    assert sorted(pages) == ["accuracy", "cells", "peak-throughput"]
+    assert "plotly" in pages["accuracy"] and "tensorflow" in pages["cells"]
+    assert not re.search(r'<(?:script|link|img)[^>]*(?:href|src)=', "".join(pages.values()))
+    if not any(map(shutil.which, pictures.BROWSERS)):
+        pytest.skip("no browser to draw pictures with")
+    done = mlms("study", site / "study.yml", *which, "--output", "png")
+    assert "cells: has rows and no plot" in done.stderr
+    drawn = sorted((tmp_path / "figures").glob("*.png"))
+    assert [path.stem for path in drawn] == ["accuracy", "peak-throughput"]
+    for path in drawn:
+        shown = Image.open(path).convert("RGB")
+        assert shown.width == 1000 and len(shown.getcolors(1 << 24) or ()) > 50
 
 
 def test_the_site_stands_alone(studied: dict[str, Any], site: Path) -> None:
@@ -180,6 +202,7 @@ WRONG_AT_ONCE: dict[str, tuple[tuple[str, ...], str]] = {
         ("--models", "x", "--output", "csv"),
         "name their folder with --to",
     ),
+    "pictures to one stream": (("--models", "x", "--output", "png"), "name their folder with --to"),
     "no manifest of that name": (("--models", "m/*.yml"), "models: no file is called m/*.yml"),
 }
 
