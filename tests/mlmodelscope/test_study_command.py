@@ -109,7 +109,7 @@ def test_figures_are_files_too(
     pages = {path.stem: path.read_text() for path in (tmp_path / "figures").glob("*.html")}
     assert sorted(pages) == ["accuracy", "cells", "peak-throughput"]
     assert "plotly" in pages["accuracy"] and "tensorflow" in pages["cells"]
-    assert not re.search(r'<(?:script|link|img)[^>]*(?:href|src)=', "".join(pages.values()))
+    assert not re.search(r"<(?:script|link|img)[^>]*(?:href|src)=", "".join(pages.values()))
     if not any(map(shutil.which, pictures.BROWSERS)):
         pytest.skip("no browser to draw pictures with")
     done = mlms("study", site / "study.yml", *which, "--output", "png")
