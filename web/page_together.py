@@ -17,7 +17,7 @@ from aiohttp import web
 from analysis.comparability import ASPECTS
 from analysis.comparison import Wanted
 from analysis.summary import Result
-from bus.errors import InputError, MLModelScopeError, NotStoredError, UnknownNameError
+from bus.errors import InputError, MLModelScopeError, NotStoredError
 from bus.messages import ListHistory
 from mlmodelscope import comparing, pictures, report_many
 from mlmodelscope.page import Part, Words
@@ -253,10 +253,10 @@ async def trials(request: web.Request) -> web.Response:
         notes = again.notes
         wanted = Given({"device": [again.wish.device]})
         fitting = await state.client.fits(again.wish.model, wanted_of(wanted))
-    except UnknownNameError:
-        why = f"{bare} is not published: who has its manifest can publish it, or evaluate it anew."
     except MLModelScopeError as exc:
         why = str(exc)
+        if exc.kind == "unknown_model":
+            why = f"{bare} is not published: who has its manifest can publish it, or evaluate it"
     here = f"{known.result.node_id}|{known.result.framework}|{known.result.environment}"
     return Page.render(
         request,

@@ -181,6 +181,11 @@ def test_masks_lie_in_their_boxes(seen: Seen) -> None:
     assert shown[8, 3, 3] == 255 and shown[8, 12, 3] == 0
 
 
+def test_a_manifest_of_ones_own_is_not_tried_elsewhere(seen: Seen) -> None:
+    section = get(f"{seen('negative')}/trials").decode()
+    assert "negative is not published" in section and 'name="place"' not in section
+
+
 @pytest.mark.parametrize("path", ["map.png", "mask-0.png", "../7/image.png", "../0/mask-99.png"])
 def test_no_such_picture_is_said_to_be_none(seen: Seen, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as answer:
