@@ -96,8 +96,11 @@ if TYPE_CHECKING:
 
 MEASURING_S = 400.0
 """What measuring a machine's ceilings may take."""
-ANSWER_S = 5.0
-"""How long a coordinator may take to accept an evaluation, before another is asked."""
+ANSWER_S, ASKED = 2.5, 6
+"""How long a coordinator may take to accept an evaluation, before one is asked again, by chance
+another; and how often."""
+BACK_S = 2.0
+"""How long it is waited for the first one to be there."""
 
 
 NOBODY_YET = ("no_nodes", "nothing_fits")
@@ -319,19 +322,22 @@ class Client:
         return await self._bus.request(subjects.USAGE, GetUsage(user=self.user), Usage)
 
     async def _ask_for(self, request: Evaluate) -> Accepted | Refused:
-        """The answer of any coordinator: one that dies with a request in its hands gives none.
+        """The answer of any coordinator: one that dies with a request in its hands gives none, and
+        there is none at all while they come back to a bus that was started anew.
 
         Asking again is harmless, because the evaluation's id says that it is the same.
         """
-        for last in (False, False, True):
+        silent, back_s = 0, time.monotonic() + BACK_S
+        while True:
             try:
                 return await self._bus.request(
                     subjects.EVALUATE, request, Accepted, Refused, timeout_s=ANSWER_S
                 )
             except NoAnswerError as exc:
-                if last or not exc.timeout_s:
+                silent += bool(exc.timeout_s)
+                if silent == ASKED or (not exc.timeout_s and time.monotonic() > back_s):
                     raise
-        raise AssertionError("the last one returns or raises")
+            await asyncio.sleep(0.1)
 
     async def fits(self, model: str | Manifest = "", wanted: Wanted | None = None) -> Fitting:
         """Which nodes would run this, the first choice first, and why the others would not.

@@ -72,7 +72,7 @@ def table(
     shown = [column for column in columns if not column.optional or any(map(column.of, rows))]
     cells = [[column.of(row) for column in shown] for row in rows]
     texts = [*zip([column.heading for column in shown], *cells, strict=True)]
-    for column, width in zip(shown, _widths(texts), strict=True):
+    for column, width in zip(shown, _widths(texts, [one.right for one in shown]), strict=True):
         side: Literal["left", "right"] = "right" if column.right else "left"
         made.add_column(column.heading, justify=side, overflow="fold", width=width)
     for row, line in zip(rows, cells, strict=True):
@@ -80,12 +80,16 @@ def table(
     return made
 
 
-def _widths(texts: Sequence[Sequence[str]]) -> list[int | None]:
-    """How wide columns of these texts are to be where they cannot be as wide as they want: no word
-    is broken as long as there is room, and who lacks most gets the rest."""
+def _widths(texts: Sequence[Sequence[str]], right: Sequence[bool]) -> list[int | None]:
+    """How wide columns of these texts, a heading each and its cells, are to be where they cannot
+    be as wide as they want: no word, and no number with its unit on the right, is broken as long as
+    there is room, and who lacks most gets the rest."""
     wanted = [max(map(len, column)) for column in texts]
     room = console().width - GAP * len(texts)
-    words = [max(map(len, " ".join(column).split()), default=1) for column in texts]
+    words = []
+    for (heading, *cells), is_number in zip(texts, right, strict=True):
+        parts = cells if is_number else " ".join(cells).split()
+        words.append(max(map(len, [*heading.split(), *parts]), default=1))
     least = next(
         (found for most in LONG_WORDS if sum(found := [min(one, most) for one in words]) <= room),
         None,

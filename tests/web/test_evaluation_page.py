@@ -65,6 +65,7 @@ async def test_a_person_sees_why_one_framework_is_slower(
 ) -> None:
     await page.goto(web_url)
     await page.get_by_role("link", name="Evaluate", exact=True).click()
+    await page.wait_for_url("**/evaluate")  # whole: its script hears what is chosen
     await page.get_by_role("combobox", name="Model", exact=True).select_option("MNIST-CNN")
     await page.wait_for_url("**/evaluate?*model=MNIST-CNN")
     await page.get_by_label("Files of yours").set_input_files(samples / "seven.png")
