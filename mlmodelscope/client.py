@@ -96,9 +96,9 @@ if TYPE_CHECKING:
 
 MEASURING_S = 400.0
 """What measuring a machine's ceilings may take."""
-ANSWER_S, ASKED = 2.5, 6
-"""How long a coordinator may take to accept an evaluation, before one is asked again, by chance
-another; and how often."""
+ANSWER_S, AGAIN_S = 15.0, 1.5
+"""How long coordinators may take to accept an evaluation; after so long one is asked once more, by
+chance another, and whichever answers first counts."""
 BACK_S = 2.0
 """How long it is waited for the first one to be there."""
 
@@ -327,17 +327,28 @@ class Client:
 
         Asking again is harmless, because the evaluation's id says that it is the same.
         """
-        silent, back_s = 0, time.monotonic() + BACK_S
-        while True:
-            try:
-                return await self._bus.request(
-                    subjects.EVALUATE, request, Accepted, Refused, timeout_s=ANSWER_S
+        began_s, asked = time.monotonic(), set[asyncio.Task[Accepted | Refused]]()
+        try:
+            while True:
+                left_s = began_s + ANSWER_S - time.monotonic()
+                asking = self._bus.request(
+                    subjects.EVALUATE, request, Accepted, Refused, timeout_s=max(left_s, AGAIN_S)
                 )
-            except NoAnswerError as exc:
-                silent += bool(exc.timeout_s)
-                if silent == ASKED or (not exc.timeout_s and time.monotonic() > back_s):
-                    raise
-            await asyncio.sleep(0.1)
+                asked.add(asyncio.create_task(asking))
+                done, asked = await asyncio.wait(
+                    asked, timeout=AGAIN_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    exc = task.exception()
+                    if exc is None:
+                        return task.result()
+                    nobody = isinstance(exc, NoAnswerError) and not exc.timeout_s
+                    if not nobody or time.monotonic() > began_s + BACK_S:
+                        raise exc
+                    await asyncio.sleep(0.1)
+        finally:
+            for task in asked:
+                task.cancel()
 
     async def fits(self, model: str | Manifest = "", wanted: Wanted | None = None) -> Fitting:
         """Which nodes would run this, the first choice first, and why the others would not.
