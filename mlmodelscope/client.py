@@ -338,8 +338,8 @@ class Client:
                 done, asked = await asyncio.wait(
                     asked, timeout=AGAIN_S, return_when=asyncio.FIRST_COMPLETED
                 )
-                for task in done:
-                    exc = task.exception()
+                failures = [task.exception() for task in done]
+                for task, exc in zip(done, failures, strict=True):
                     if exc is None:
                         return task.result()
                     nobody = isinstance(exc, NoAnswerError) and not exc.timeout_s

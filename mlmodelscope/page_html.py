@@ -50,12 +50,12 @@ PLOT = {"displayModeBar": False, "responsive": False}
 def as_html(page: Page) -> str:
     """The whole file."""
     body = "".join(
-        f'<section id="{_anchor(section.title)}"><h2>{escape(section.title)}</h2>'
+        f'<section id="{anchor(section.title)}"><h2>{escape(section.title)}</h2>'
         f"{''.join(map(_part, section.parts))}</section>"
         for section in page.sections
     )
     links = " ".join(
-        f'<a href="#{_anchor(section.title)}">{escape(section.title)}</a>'
+        f'<a href="#{anchor(section.title)}">{escape(section.title)}</a>'
         for section in page.sections
     )
     return (
@@ -76,7 +76,8 @@ def _plotly(page: Page) -> str:
     return f"<script>{drawing_code()}</script>"
 
 
-def _anchor(title: str) -> str:
+def anchor(title: str) -> str:
+    """A title as addresses and names of files have it."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
 from mlmodelscope.page import Cards, Code, Page, Part, Plot, Rows, Section, Words
-from mlmodelscope.page_html import prose
+from mlmodelscope.page_html import anchor, prose
 
 MADE_BY = "mlmodelscope study"
 """By this a folder is known to hold a study's site."""
@@ -68,13 +67,13 @@ def _menu(file: File, menu: Sequence[File]) -> str:
 
 
 def _section(file: File, section: Section, number: Iterator[int]) -> str:
-    anchor = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
+    name = anchor(section.title)
     links = " · ".join(
         f'<a href="{href}">{escape(words)}</a>' for href, words in file.links.get(section.title, ())
     )
     rows = f'<p class="note">Every row, and what is not shown here: {links}</p>' if links else ""
     parts = "".join(_parts(section.parts, number))
-    return f'<section id="{anchor}"><h2>{escape(section.title)}</h2>{parts}{rows}</section>'
+    return f'<section id="{name}"><h2>{escape(section.title)}</h2>{parts}{rows}</section>'
 
 
 def _parts(parts: Sequence[Part], number: Iterator[int]) -> Iterator[str]:

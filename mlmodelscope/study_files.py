@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.answers import Answer
 from mlmodelscope import analyze
+from mlmodelscope.page_html import anchor, as_html
 
 FORMS = ("csv", "png", "html")
 LOOK = {"autosize": False, "width": 1000, "template": "plotly_white"}
@@ -28,7 +28,6 @@ def write(answer: Answer, folder: Path, form: str) -> Iterator[Path]:
 
 def _page(answer: Answer, path: Path) -> Path:
     from mlmodelscope.page import Page, Plot
-    from mlmodelscope.page_html import as_html
     from mlmodelscope.site_pages import figure_parts
 
     page = Page(answer.title, "A figure of a study by MLModelScope")
@@ -48,11 +47,7 @@ def _pictures(answer: Answer, folder: Path) -> Iterator[Path]:
     drawn = plots_study.figures(answer)
     for title, figure in drawn:
         figure.update_layout(**LOOK, title={**TITLE, "text": title})
-        name = answer.name if len(drawn) == 1 else f"{answer.name}-{_word(title)}"
+        name = answer.name if len(drawn) == 1 else f"{answer.name}-{anchor(title)}"
         path = folder / f"{name}.png"
         pictures.draw_png(figure, path)
         yield path
-
-
-def _word(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from bus.connection import Bus
 from mlmodelscope import embedded, servers
+from mlmodelscope.pictures import BROWSERS, QUIET
 
 WHOLE_MACHINE = ("reliability", "deployment", "benchmarks")
 """Folders whose tests kill servers, fill disks or run a Docker engine: one at a time, and first."""
@@ -98,26 +99,15 @@ def database(mongo_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
         client.drop_database(name)
 
 
-BROWSERS = ("chromium", "chromium-browser")
-BROWSER_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
 @pytest.fixture
 async def browser() -> AsyncIterator[Any]:
     """A headless browser that asks nobody outside."""
     if (program := next(filter(None, map(shutil.which, BROWSERS)), None)) is None:
         pytest.skip("no chromium on PATH: apt-get install chromium")
     playwright = pytest.importorskip("playwright.async_api")
+    flags = [flag for flag in QUIET if flag != "--headless"]  # which Playwright adds itself
     async with playwright.async_playwright() as driver:
-        found = await driver.chromium.launch(executable_path=program, args=BROWSER_FLAGS)
+        found = await driver.chromium.launch(executable_path=program, args=flags)
         yield found
         await found.close()
 
